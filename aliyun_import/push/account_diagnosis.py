@@ -1,8 +1,8 @@
-"""Diagnosis of what a push needs of an account: identity, region, bucket, permissions, role.
+"""Diagnosis of an account for a push: identity, region, bucket, permissions, role.
 
-Every call is one that a push makes, or one that changes nothing that stays: the dry run of ImportImage, a multipart
-upload that is begun and aborted, queries, changes of an image and a task that do not exist. What can't be tested
-without a change (UNTESTED) is unknown where a push needs it, and then the diagnosis does not end in 0.
+Every call has no lasting effect: queries, the dry run of ImportImage, a multipart upload that is started and aborted,
+changes of an image and a task that do not exist. A permission that can't be tested without a change (UNTESTED) is
+unknown if a push needs it, and then the exit code is not 0.
 """
 
 import secrets
@@ -51,9 +51,9 @@ from aliyun_import.services import (
     Services,
 )
 
-# Without one of these a push fails, or can't resume; the others only take a convenience away.
+# `Permission.without` of a permission without which a push fails or can't resume. The others are optional.
 _REQUIRED = "required"
-# Permissions that no call without an effect shows, and when a push needs them.
+# Permissions that can't be tested without a change, and when a push needs them.
 UNTESTED = {
     "ram:CreateRole": "the role does not exist",
     "ram:AttachPolicyToRole": "the role lacks its policy",
@@ -63,7 +63,7 @@ UNTESTED = {
     "oss:PutBucketLifecycle": "the bucket is the derived one; without it: a warning",
 }
 _PERMISSIONS = {one.name: one for one in PERMISSIONS}
-# Of the form of a version id, and the id of no version.
+# Has the form of a version id; no version has it.
 _NO_VERSION = "CAEQ" + "A" * 60
 
 
@@ -76,7 +76,7 @@ class _Probe:
 
 
 def diagnose(services: Services, *, region: str, bucket: str | None) -> Iterator[Diagnosis]:
-    """Yield the results, each as soon as it is known; `services` do not retry. No answer of a service is raised."""
+    """Yield the results, each as soon as it is known; `services` do not retry. Errors of services become results."""
     try:
         me = services.identity.whoami()
     except AliyunImportError as error:
@@ -92,7 +92,7 @@ def diagnose(services: Services, *, region: str, bucket: str | None) -> Iterator
     if info is None and found[-1].health is Health.OK and not is_root:
         yield _untested_in_bucket(name, region)
     role_works = yield from _import(services.images, region, name, bucket)
-    # One after the other: what there is to test depends on what could be begun.
+    # Lazily: the second probe of an upload needs the result of the first.
     for probe in chain(_image_probes(services.images), _store_probes(store, info) if info else ()):
         yield _tested(probe, bucket)
     yield from _role(services.roles, name, bucket, is_root=is_root, works=role_works)
@@ -119,7 +119,7 @@ def _bucket(
     store: ObjectStore, *, region: str, account_id: str, is_derived: bool
 ) -> tuple[BucketInfo | None, list[Diagnosis]]:
     subject = f"bucket {store.bucket}"
-    heard: list[Event] = []
+    raised: list[Event] = []
     infos: list[BucketInfo | None] = []
     read = _tested(_Probe("oss:GetBucketInfo", lambda: infos.append(store.bucket_info())), store.bucket)
     if not infos:
@@ -128,8 +128,8 @@ def _bucket(
     try:
         if info is not None:
             refuse_unsuitable(info, region=region, account_id=account_id)
-            check_encryption(info, emit=heard.append)
-            warn_of_risks(info, system_context(emit=heard.append))
+            check_encryption(info, emit=raised.append)
+            warn_of_risks(info, system_context(emit=raised.append))
     except AliyunImportError as error:
         return None, [read, failed(subject, error)]
     if info is None:
@@ -143,7 +143,7 @@ def _bucket(
     facts += [f"versioning {info.versioning}"] if info.versioning else []
     facts += [f"encryption {info.encryption}"] if info.encryption else []
     found = [read, Diagnosis(subject=subject, health=Health.OK, detail=", ".join(facts))]
-    for event in heard:
+    for event in raised:
         if isinstance(event, FindingRaised):
             found.append(_warning(subject, event.finding.message, event.finding.remedy))
         elif isinstance(event, Warned):
@@ -167,10 +167,10 @@ def _untested_in_bucket(name: str, region: str) -> Diagnosis:
 
 
 def _import(images: ImageService, region: str, name: str, bucket: str | None) -> Generator[Diagnosis, None, bool]:
-    """Test whether ECS would take an import: the permissions, and what a dry run is refused for, such as a quota.
+    """Test whether ECS would accept an import: permissions, and other refusals of a dry run, such as a quota.
 
-    Returns whether ECS used the role: that an object is missing it can only know by reading the bucket with it. The
-    quotas of images and snapshots can't be queried: DescribeAccountAttributes does not state them.
+    Returns whether ECS used the role: it can report a missing object only if it read the bucket. The quotas of images
+    and snapshots can't be queried: DescribeAccountAttributes lacks them.
     """
     refusals: list[AliyunImportError] = []
     used_role: list[bool] = []
@@ -207,15 +207,15 @@ def _image_probes(images: ImageService) -> Iterator[_Probe]:
 
 
 def _absent(call: Callable[[], object]) -> None:
-    """Call for what does not exist: the refusal shows that the permission is there."""
+    """Call an operation on a missing resource; a refusal of another kind shows that the permission is granted."""
     with suppress(RefusedError):
         call()
 
 
 def _dry_run(images: ImageService, *, region: str, bucket: str, tags: Mapping[str, str]) -> bool:
-    """Ask for an image of an object that does not exist, and return whether that was the answer.
+    """Dry-run the import of an object that does not exist, and return whether ECS reports it missing.
 
-    What a push provides itself (bucket, role, name) may be missing, too. Raises what else ECS refuses.
+    A bucket, role or name that a push would provide may be missing, too. Raises every other refusal.
     """
     name = f"doctor-{secrets.token_hex(4)}"
     key = f"{PREFIX}{name}.raw"
@@ -250,7 +250,7 @@ def _store_probes(store: ObjectStore, info: BucketInfo) -> Iterator[_Probe]:
     yield _Probe("oss:GetObject", lambda: store.head(key))
     yield _Probe("oss:ListObjects", lambda: store.list_objects(key))
     yield _Probe("oss:ListMultipartUploads", lambda: store.list_uploads(key))
-    if info.versioning:  # in such a bucket the deletion of nothing leaves a marker, and that of a version does not
+    if info.versioning:  # deleting a missing key would create a delete marker
         yield _Probe("oss:DeleteObjectVersion", lambda: _absent(lambda: store.delete(key, version_id=_NO_VERSION)))
     else:
         yield _Probe("oss:DeleteObject", lambda: store.delete(key))
@@ -288,7 +288,7 @@ def _denied(subject: str, permission: Permission, error: AliyunImportError, buck
 def _role(roles: RoleService, name: str, bucket: str | None, *, is_root: bool, works: bool) -> Iterator[Diagnosis]:
     """Test the permissions to read the role, and whether a push would use it, change it, or fail.
 
-    `works`: ECS has just used it.
+    `works`: ECS used it in the dry run.
     """
     role_name, subject = OSS_ROLE.default_name, f"role {OSS_ROLE.default_name}"
     policy = Policy(name=OSS_ROLE.system_policy, type="System")

@@ -43,9 +43,9 @@ def refuse_contradictions(options: PushOptions) -> None:
 
 
 def boot_stage(request: ImportRequest, disks: SentDisks, run: PushRun, journal: Journal) -> BootTest | None:
-    """Start the system disk as it is sent; raise DiskError "boot-test" if it does not boot.
+    """Start the system disk as it is sent. Raises DiskError "boot-test" if it does not boot.
 
-    Returns None if no boot test of the disk is wanted, and where an earlier run of the push started the same machine.
+    Returns None if no boot test of the disk is wanted, or an earlier run of the push started the same machine.
     """
     options = run.options
     if options.boot_test != "local":
@@ -78,13 +78,13 @@ def boot_stage(request: ImportRequest, disks: SentDisks, run: PushRun, journal: 
     return test
 
 
-def ask_about_instance(
+def confirm_instance(
     request: ImportRequest, run: PushRun, *, account_id: str, image_id: str = ""
 ) -> InstanceOffer | None:
-    """Ask whether the image may be tested with the expected instance, before anything is sent, and return that.
+    """Ask the user about the expected instance of the boot test, before anything is sent, and return it.
 
-    None if no boot test is wanted, or an earlier run has started the instance. A dry run asks the service and not the
-    user. Raises what the service refuses already, and what `confirm` raises.
+    Returns None if no boot test is wanted, or an earlier run has started the instance. A dry run does not ask the user.
+    Raises what the service refuses already, and what `confirm` raises.
     """
     if run.options.boot_test != "cloud":
         return None
@@ -116,13 +116,12 @@ def image_boot_stage(
     journal: Journal,
     *,
     account_id: str,
-    asked: InstanceOffer | None,
+    offer: InstanceOffer | None,
 ) -> CloudBootTest | None:
-    """Start an instance of a usable image; raise ImportFailed "image-does-not-boot" if it does not boot.
+    """Start an instance of a usable image. Raises ImportFailed "image-does-not-boot" if it does not boot.
 
-    Without the option, only an earlier verdict keeps the image from its name. What is not proven is a finding, as with
-    every check. Other errors say that the image keeps its temporary name. `asked` is the answer of
-    `ask_about_instance`.
+    Without --boot-test cloud only the verdict of an earlier test counts. An unproven boot is a finding. Remedies of
+    other errors name the temporary name that the image keeps. `offer` is the result of `confirm_instance`.
     """
     if run.options.boot_test == "cloud":
         identity = _identity(request, run, account_id=account_id, image_id=image.image_id)
@@ -133,7 +132,7 @@ def image_boot_stage(
                     _boot_options(run.options),
                     _cloud(run),
                     tests,
-                    confirm=run.confirm if asked is None else lambda _: None,
+                    confirm=run.confirm if offer is None else lambda _: None,
                     repeat=False,
                 )
         except AliyunImportError as error:
@@ -149,7 +148,7 @@ def image_boot_stage(
 
 
 def _refuse_failed(request: ImportRequest, image: Image, test: CloudBootTest, run: PushRun) -> None:
-    """Raise ImportFailed if the image does not boot, unless --force or --skip-check say otherwise; emit the finding."""
+    """Raise ImportFailed if the image does not boot, unless --force or --skip-check is given; emit the finding."""
     if BOOT_TEST.id in run.options.skip_checks:
         return
     if test.judgement.verdict is Verdict.FAILS and not run.options.force:

@@ -21,9 +21,9 @@ from aliyun_import.upload.manifest import SUFFIX
 
 
 def settle_image(request: ImportRequest, image: Image, state: PushState, run: PushRun, journal: Journal) -> Image:
-    """Give a usable image its boot mode, and return it; it has the content that was proven.
+    """Set the boot mode of a usable image, and return it.
 
-    Raises ImportFailed "object-replaced" before that, if an object is not the one that was proven to be the disk.
+    Raises ImportFailed "object-replaced" before that if an object is not the one that was proven equal to the disk.
     """
     _check_objects(image, state, run, journal)
     return _with_boot_mode(request, image, run)
@@ -32,7 +32,7 @@ def settle_image(request: ImportRequest, image: Image, state: PushState, run: Pu
 def cleanup_stage(
     request: ImportRequest, image: Image, state: PushState, account: AccountState, run: PushRun, journal: Journal
 ) -> tuple[Image, tuple[str, ...]]:
-    """Give the image its name, and delete the staging objects; return it and the URLs that remain."""
+    """Give the image its name, and delete the staging objects; return the image and the URLs that remain."""
     with run.context.stage("finish") as stage:
         if run.options.replace:
             image = replace_image(
@@ -68,7 +68,7 @@ def _with_boot_mode(request: ImportRequest, image: Image, run: PushRun) -> Image
 
 
 def _clear_remnants(image: Image, state: PushState, run: PushRun) -> None:
-    """Delete what failed imports of this push left, where the service did not require that: empty, failed images."""
+    """Delete the empty images that failed imports of this push left and that did not have to be deleted before."""
     if not state.failed_tokens:
         return
     tags = {PUSH_ID_TAG: state.push_id}
@@ -82,7 +82,7 @@ def _clear_remnants(image: Image, state: PushState, run: PushRun) -> None:
 
 
 def _check_objects(image: Image, state: PushState, run: PushRun, journal: Journal) -> None:
-    """Compare each object with what it was when it was proven, since ECS read it after that."""
+    """Compare each object with its state when it was proven: ECS read it later."""
     for one in state.objects:
         if one.key in state.removed_keys:
             continue
@@ -100,9 +100,9 @@ def _check_objects(image: Image, state: PushState, run: PushRun, journal: Journa
 
 
 def _replaced(image: Image, url: str, run: PushRun, journal: Journal) -> ImportFailed:
-    """Return the error of an object that was replaced; the image, of unknown content, is deleted."""
+    """Delete the image, whose content is unknown, and return the error of the object that was replaced."""
     journal.write("import-failed", reason="object-replaced")
-    remedy = "Use a --bucket in which nobody else may write, and run the same command again; it uploads the disk anew."
+    remedy = "Use a --bucket to which no one else can write, and run the same command again; it uploads the disk again."
     try:
         run.services.images.delete_image(image.image_id)
         run.context.emit(Changed(what="deleted image", name=f"{image.image_id} ({image.name})"))
@@ -123,7 +123,7 @@ def _cleaned(removed: int) -> str:
 
 
 def _kept(request: ImportRequest, run: PushRun, store: ObjectStore | None) -> str:
-    """Return how much the kept objects of this image name take in all: each push with --keep-object adds one."""
+    """Return number and total size of the kept objects of this image name; each push with --keep-object adds one."""
     sizes: list[int] = []
     for index, disk in enumerate(request.disks):
         if disk.path is None or store is None:
@@ -141,7 +141,7 @@ def _kept(request: ImportRequest, run: PushRun, store: ObjectStore | None) -> st
 def _found_staging(request: ImportRequest, run: PushRun, store: ObjectStore | None) -> tuple[str, ...]:
     """Return the URLs of the objects of a push whose journal is lost.
 
-    They are not deleted: nothing tells whether they were to be kept.
+    They are not deleted: whether they should be kept is not known.
     """
     found: list[str] = []
     for index, disk in enumerate(request.disks):
@@ -161,7 +161,7 @@ def _found_staging(request: ImportRequest, run: PushRun, store: ObjectStore | No
 
 
 def _remove_staging(state: PushState, run: PushRun, journal: Journal, store: ObjectStore | None) -> tuple[str, ...]:
-    """Delete the objects that this push made, unless they are to be kept; return the URLs of those that remain.
+    """Delete the objects that this push made, unless --keep-object is given; return the URLs of those that remain.
 
     An object that can't be deleted is a warning with the command for it: the image exists, and that is the result.
     """
@@ -170,7 +170,7 @@ def _remove_staging(state: PushState, run: PushRun, journal: Journal, store: Obj
         url = f"oss://{one.bucket}/{one.key}"
         left += [f"oss://{one.bucket}/{key}" for key in one.left_over]
         if not one.made_by_us and is_gone(run.services.store(one.bucket), one):
-            continue  # the push that made it has removed it
+            continue  # removed by the push that made it
         if not one.made_by_us or run.options.transfer.keep_object:
             left.append(url)
         elif one.key in state.removed_keys:
@@ -183,7 +183,7 @@ def _remove_staging(state: PushState, run: PushRun, journal: Journal, store: Obj
 
 
 def is_gone(store: ObjectStore, one: UploadedObject) -> bool:
-    """Return whether an object does not exist any more; False where OSS does not answer."""
+    """Return whether an object no longer exists; False if OSS does not answer."""
     try:
         return store.head(one.key) is None
     except AliyunImportError:

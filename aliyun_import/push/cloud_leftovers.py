@@ -1,8 +1,8 @@
 """Leftovers in ECS: instances of boot tests, images that did not get their names, and images that were replaced.
 
-An instance has the tag of boot tests. An image has its temporary name if that ends with the push id in its tag; it was
-replaced if its name says so. What a process of this machine works with is marked by it; what another machine works with
-looks like a leftover.
+An instance is found by the tag of boot tests, an image by its temporary name, which ends with the push id in its tag,
+or by the name of a replaced image. What a process of this machine uses is marked with that process; what another
+machine uses is listed like a leftover.
 """
 
 from collections.abc import Iterator, Mapping
@@ -43,7 +43,8 @@ def remove_from_ecs(services: Services, leftover: Leftover, state_dir: Path) -> 
     for identity, entries in _tests(state_dir):
         past = past_run(entries)
         if past is not None and past.instance_id == leftover.key and not past.is_ended:
-            # A test that runs ends by itself, and a journal that can't be written keeps nothing running.
+            # A journal that is locked is one of a running test, which ends by itself. One that can't be written does
+            # not matter: nothing runs any more.
             with suppress(LocalStateError), open_journal(tests_directory(state_dir), identity) as journal:
                 journal.write("instance-ended")
 
@@ -90,7 +91,7 @@ def _seconds(text: str) -> float | None:
 
 
 def _user(directory: Path, identity: Mapping[str, str] | None) -> str:
-    """Return the process that holds a journal, empty if none does."""
+    """Return the process that has locked a journal, or ""."""
     try:
         if identity is not None:
             copy_journal(directory, identity)

@@ -1,4 +1,4 @@
-"""Results of a diagnosis, and those about this machine: credentials, endpoints, clock."""
+"""Results of a diagnosis, and the diagnosis of this machine: credentials, endpoints, clock."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ CLOCK_LIMIT_S = 900.0
 
 
 class Health(StrEnum):
-    """Result of one test. `fails` keeps a push from going through; `unknown` with an exit code may."""
+    """Result of one test. With `fails` a push would fail; with `unknown` and an exit code it may."""
 
     OK = "ok"
     FAILS = "fails"
@@ -22,7 +22,7 @@ class Health(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """One thing that was tested. `statement` is what to add to the user's policy, as JSON, "" if nothing is missing."""
+    """Result of the test of one subject. `statement` is the missing statement of the user's policy, as JSON, or ""."""
 
     subject: str
     health: Health
@@ -33,7 +33,7 @@ class Diagnosis:
 
 
 def would_go_through(results: Sequence[Diagnosis]) -> Exit:
-    """Return 0 if a push would go through, else the exit code with which it would, or may, fail first."""
+    """Return 0 if a push would succeed, else the exit code of the first failure, certain or possible."""
     ends = (Health.FAILS, Health.UNKNOWN)
     return next((one.exit_code for one in results if one.health in ends and one.exit_code), Exit.DONE)
 
@@ -51,9 +51,9 @@ def failed(subject: str, error: AliyunImportError, *, health: Health = Health.FA
 
 
 def credentials_diagnosis(where: str, read: Callable[[], object], expires_s: Callable[[], float | None]) -> Diagnosis:
-    """Return where the credentials come from, whether they can be read, and until when they are good if that is known.
+    """Return the diagnosis of the credentials: their source, whether they can be read, and their expiry if known.
 
-    Whether a service accepts them is the diagnosis of the identity.
+    The diagnosis of the identity shows whether a service accepts them.
     """
     try:
         keys, end_s = read(), expires_s()
@@ -66,7 +66,7 @@ def credentials_diagnosis(where: str, read: Callable[[], object], expires_s: Cal
 
 
 def endpoint_diagnosis(service: str, url: str, problem: str, *, is_used: bool) -> Diagnosis:
-    """Return whether an endpoint can be reached; one that a push does not use is no reason to fail."""
+    """Return whether an endpoint can be reached; one that a push does not use never fails."""
     if not problem:
         detail = url if is_used else f"{url} can be reached, and is not used"
         return Diagnosis(subject=f"endpoint {service}", health=Health.OK, detail=detail)
@@ -83,7 +83,7 @@ def endpoint_diagnosis(service: str, url: str, problem: str, *, is_used: bool) -
 def clock_diagnosis(ahead_s: Sequence[float]) -> Diagnosis:
     """Return whether this machine's clock agrees with the services' well enough for their signatures."""
     if not ahead_s:
-        return Diagnosis(subject="clock", health=Health.UNKNOWN, detail="no endpoint named its time")
+        return Diagnosis(subject="clock", health=Health.UNKNOWN, detail="no endpoint reported its time")
     most = max(ahead_s, key=abs)
     words = f"{abs(most):.0f} s {'ahead of' if most > 0 else 'behind'} the services"
     if abs(most) < CLOCK_LIMIT_S / 3:

@@ -1,4 +1,4 @@
-"""Dry run of a push: everything is checked, the service is asked, the plan is returned, and nothing is changed."""
+"""Dry run of a push: checks, the answer of ECS, and the plan, without any change."""
 
 from dataclasses import replace
 from typing import Any
@@ -26,7 +26,7 @@ from aliyun_import.upload.transfer.concurrency import piece_bytes_for
 from aliyun_import.upload.transfer.parts import in_pieces
 from aliyun_import.upload.upload import preview_upload
 
-# The names in the plan, which scripts read.
+# Names in the plan of the parameters that have shorter ones there.
 _SHORT_NAMES = {
     "os_type": "os",
     "architecture": "arch",
@@ -39,7 +39,7 @@ _SHORT_NAMES = {
 def dry_run(
     request: ImportRequest, begun: Begun, run: PushRun, journal: Journal, *, offer: InstanceOffer | None
 ) -> PushResult:
-    """Return what a push would do from here on; docs/json.md describes `plan`. `journal` is a copy.
+    """Return what a push would do from here on, in `plan` (docs/json.md describes it). `journal` is a copy.
 
     `request` has the disks as they are sent, `offer` is the instance that the image would be tested with. Raises what
     the push would raise, and what ECS would refuse, except what the push itself would provide. The ids of the result
@@ -151,7 +151,7 @@ def _disk_plan(disk: Disk, request: UploadRequest, begun: Begun, run: PushRun, j
 
 
 def _time(plan: UploadPlan, *, limit_rate_bytes_s: float | None) -> dict[str, Any]:
-    """Return the time that the upload takes at --limit-rate; without one nothing is known about the rate."""
+    """Return the duration of the upload at --limit-rate, None without it."""
     return {
         "rate_bytes_s": round(limit_rate_bytes_s) if limit_rate_bytes_s else None,
         "rate_source": "given" if limit_rate_bytes_s else None,
@@ -178,7 +178,7 @@ def _steps(request: ImportRequest, begun: Begun, run: PushRun) -> list[str]:
 
 
 class PlannedRoles:
-    """A RoleService that reads, and notes in `steps` what it would change."""
+    """RoleService that reads, and records the changes that it would make in `steps`."""
 
     def __init__(self, roles: RoleService) -> None:
         self.role = roles.role
@@ -187,18 +187,18 @@ class PlannedRoles:
         self.steps: list[str] = []
 
     def create_role(self, name: str, *, trust_policy: str, description: str) -> Role:
-        """Note that the role would be created."""
+        """Record that the role would be created."""
         del description
         self.steps.append(f"create the role {name}")
         return Role(name=name, arn="", trust_policy=trust_policy)
 
     def update_trust_policy(self, name: str, *, trust_policy: str) -> None:
-        """Note that the trust policy would be extended."""
+        """Record that the trust policy would be extended."""
         del trust_policy
         self.steps.append(f"extend the trust policy of the role {name}")
 
     def attach_policy(self, policy: Policy, *, role_name: str) -> None:
-        """Note that a policy would be attached."""
+        """Record that a policy would be attached."""
         self.steps.append(f"attach the {policy.type.lower()} policy {policy.name} to the role {role_name}")
 
 

@@ -1,10 +1,10 @@
-"""Earlier runs: whether the disks are the same as then, whether the image that they made exists, how its import stands.
+"""Earlier runs of a push: whether the disks are the same, whether the image exists, and the state of its import.
 
-A push and its dry run decide by the same functions; a dry run's journal is a copy in memory.
+A push and its dry run decide by the same functions; the journal of a dry run is a copy in memory.
 
-A user who reads that a disk is imported already may destroy it. So where a fingerprint is no proof, the CRC-64 of the
-disk as it is sent is: a conversion is repeated, and a differencing VHD is read with its parents. An object in OSS is
-identified by its size, CRC-64 and ETag.
+A user may delete a disk that is reported as imported. So if a fingerprint is no proof, the CRC-64 of the disk as it is
+sent decides: a conversion is repeated, and a differencing VHD is read with its parents. An object in OSS is identified
+by its size, CRC-64 and ETag.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ from aliyun_import.upload.context import UploadContext
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """What this run found before it changed anything. `fingerprints` identify the disks as they are now."""
+    """State before this run changes anything. `fingerprints` identify the disks as they are now."""
 
     disks: SentDisks
     account: AccountState
@@ -55,7 +55,7 @@ class Situation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begun:
-    """A push that has begun, or was resumed: its request under the final name, and the image that has the name."""
+    """A started or resumed push: its request with the final name, and the account with the image that has the name."""
 
     request: ImportRequest
     account: AccountState
@@ -63,7 +63,7 @@ class Begun:
 
 
 def disk_state(opened: OpenDisks, disk: DiskRequest, report: DiskReport | None, remote: RemoteObject | None) -> str:
-    """Return what identifies a disk now, for the journal: the fingerprints of its files, or its object in OSS."""
+    """Return the identity of a disk for the journal: the fingerprints of its files, or its object in OSS."""
     if disk.path is None or report is None:
         url = f"oss://{disk.bucket}/{disk.key}"
         return f"{url} {remote.size_bytes}:{remote.crc64}:{remote.etag}" if remote else url
@@ -90,13 +90,13 @@ def _likeness(before: str, now: str) -> Likeness:
 
 
 def digest_of(disks: Iterable[tuple[int, int]]) -> str:
-    """Return the digest that identifies these disks in a tag: of the size and the CRC-64 of each, in their order."""
+    """Return the digest that identifies disks in a tag: of size and CRC-64 of each, in their order."""
     text = ",".join(f"{size_bytes}:{crc64:016x}" for size_bytes, crc64 in disks)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def digest_of_objects(objects: Iterable[UploadedObject]) -> str:
-    """Return the digest of the disks of which these objects were made."""
+    """Return the digest of the disks from which these objects were uploaded."""
     return digest_of((one.size_bytes, one.crc64) for one in objects)
 
 
@@ -116,7 +116,7 @@ def _size_and_crc(run: PushRun, request: ImportRequest, account: AccountState, i
 def are_of(
     run: PushRun, request: ImportRequest, account: AccountState, *, objects: Sequence[UploadedObject], tag: str
 ) -> bool:
-    """Return whether the disks are those of which these objects were made, by size and CRC-64. Reads all of them.
+    """Return whether the disks are those of these objects, by size and CRC-64. Reads all of them.
 
     If the objects are not known, because the import was found without its journal, `tag` is the digest in its image's
     tags.
@@ -130,14 +130,14 @@ def are_of(
 def is_of_push(image: Image, state: PushState) -> bool:
     """Return whether a finished image is the one whose id the journal has: by its name and its tags. Pure.
 
-    An id alone is no proof: another life of a sandbox gives the same ids to other images. Nor are the tags: an image
-    that was replaced since has another name. Region and bucket are those of the journal, which is one of this push.
+    An id alone is no proof: a sandbox that was reset assigns the same ids to other images. Nor are the tags: an image
+    that was replaced since has another name. Region and bucket are those of the journal.
     """
     return image.name == state.name and _carries_proof(image, state)
 
 
 def _carries_proof(image: Image, state: PushState) -> bool:
-    """Return whether an image has the push's id and the digest of its disks; the digest, if this push found it."""
+    """Return whether an image has the digest of the objects; without objects the push id, or a digest and the name."""
     digest = image.tags.get(DISK_DIGEST_TAG, "")
     if state.objects:
         return digest == digest_of_objects(state.objects)
@@ -148,7 +148,7 @@ def _carries_proof(image: Image, state: PushState) -> bool:
 def contradicts(image: Image, state: PushState) -> bool:
     """Return whether an image is certainly not the one whose id the journal has. Pure.
 
-    Tags may appear late in a list, so an image under import that has none yet, but the name, contradicts nothing.
+    Tags may be listed late, so an image that is being imported may have the name and no tags yet.
     """
     if _carries_proof(image, state):
         return False
@@ -169,7 +169,7 @@ def free_name(name: str, holder: Image | None, images: ImageService) -> str:
 def find_earlier_import(
     run: PushRun, request: ImportRequest, account: AccountState, state: PushState
 ) -> FoundImport | None:
-    """Return the import that an earlier run of this push began, with or without its journal.
+    """Return the import that an earlier run of this push started, with or without its journal.
 
     With the journal, by the push's id; without it, the image that has the name, or has a temporary one until it gets
     the name, is this push's if its tag has the digest of these very disks. None if there is none and the name is free,
@@ -181,7 +181,7 @@ def find_earlier_import(
         if found:
             return found
     holder = account.name_holder
-    # A failed image that a push left behind holds nothing but the name, which `submit` frees.
+    # A failed image of a push only holds the name; `submit` deletes it.
     if holder is not None and (holder.tags.get(PUSH_ID_TAG) == state.push_id or is_remnant(holder, {})):
         holder = None
     # With --force-new a second image is wanted, so an image of the same disk is no result.
@@ -210,7 +210,7 @@ def _of_these_disks(
     tagged = [image for image in candidates if image.tags.get(DISK_DIGEST_TAG)]
     if not tagged:
         return None
-    # Reading the disks costs up to minutes; it is done only if an image of this tool has the very name, or will.
+    # Reading the disks takes up to minutes; it is done only if an image of this tool has this name, or will get it.
     names = ", ".join(f"{image.image_id} ({image.name})" for image in tagged)
     run.context.emit(Noted(message=f"The disks are compared with the digest in the tags of {names}."))
     digest = digest_of_disks(run, request, account)
@@ -218,12 +218,12 @@ def _of_these_disks(
 
 
 def with_holder(account: AccountState, name: str, images: ImageService) -> AccountState:
-    """Return the account with the image that has another name than the one that was checked."""
+    """Return the account with the image that has `name`, which is not the name that was checked."""
     return replace(account, name_holder=name_holder(images, name))
 
 
 def finished_before(situation: Situation) -> Image | None:
-    """Return the image that this very push made before of these very disks, if it still exists."""
+    """Return the image that an earlier run of this push created from the same disks, if it still exists."""
     state, run = fold(situation.journal.entries), situation.run
     likeness = likeness_of(state.fingerprints, situation.fingerprints)
     if not state.finished or run.options.force_new or likeness is Likeness.OTHER:
@@ -244,20 +244,20 @@ def finished_before(situation: Situation) -> Image | None:
 
 
 def resumes(situation: Situation, state: PushState) -> bool:
-    """Return whether the push in the journal is one of these very disks."""
+    """Return whether the push in the journal is one of the same disks."""
     likeness = likeness_of(state.fingerprints, situation.fingerprints)
     if not state.under_way or likeness is not Likeness.UNPROVEN:
         return state.under_way and likeness is Likeness.SAME
     if state.may_be_importing:
         known = bool(state.objects) or not state.image_id
         return _prove_same(situation, state, None if known else situation.run.services.images.image(state.image_id))
-    # The upload compares each disk with what is in OSS of it.
+    # The upload compares each disk with its parts in OSS.
     _write_fingerprints(situation, state)
     return True
 
 
 def _prove_same(situation: Situation, state: PushState, image: Image | None) -> bool:
-    """Return whether the disks are what the image was, or is, made of; if so, the journal gets their state now."""
+    """Return whether the disks are those of the image or import; if so, write their fingerprints to the journal."""
     emit = situation.run.context.emit
     emit(Noted(message="The disk is compared with what was imported: only its content proves that it is the same."))
     tag = image.tags.get(DISK_DIGEST_TAG, "") if image else ""
@@ -269,7 +269,7 @@ def _prove_same(situation: Situation, state: PushState, image: Image | None) -> 
 
 
 def _write_fingerprints(situation: Situation, state: PushState) -> None:
-    """Write what the disks are now, so that the next run need not prove again what this one proved."""
+    """Write the current fingerprints, so that the next run need not repeat the proof."""
     if state.fingerprints != situation.fingerprints:
         situation.journal.write("disks-seen", fingerprints=situation.fingerprints)
 
@@ -277,8 +277,8 @@ def _write_fingerprints(situation: Situation, state: PushState) -> None:
 def state_of_import(begun: Begun, run: PushRun, journal: Journal) -> PushState:
     """Return the state, without an import of an earlier run that has failed since, or is not this push's.
 
-    What failed before this run began is no failure of this run: the disk is imported again, at once. ImportFailed for a
-    task that is paused: it keeps the name.
+    An import that failed before this run is repeated at once. Raises ImportFailed if its task is paused, which keeps
+    the name.
     """
     state = begun.state
     if not state.submitted:
@@ -303,7 +303,7 @@ def state_of_import(begun: Begun, run: PushRun, journal: Journal) -> PushState:
 
 
 def _observe(state: PushState, run: PushRun, *, region: str) -> tuple[Observation, Ready | Failed | Continue]:
-    """Observe an import until it is known to run, or to have ended: a fresh task or image may not be listed yet."""
+    """Poll an import until it is known to run or to have ended: a new task or image may not be listed yet."""
     images = without_retries(run.services.images)
     observer = Observer(images, run.context, task_id=state.task_id, image_id=state.image_id)
     while True:

@@ -1,7 +1,7 @@
 """First stage of a push: the inspection of the disks, and the conversion of those that ECS does not accept.
 
-It needs neither an account nor a network. Parameters that the user left open are inferred from the disk. What is inside
-a compressed disk is known only after its conversion: its boot mode, its system, and whether it can be imported at all.
+It needs neither an account nor a network. Parameters that the user left open are inferred from the disk. The
+content of a compressed disk is known only after its conversion: its boot mode, its system, whether it can be imported.
 """
 
 from dataclasses import dataclass, replace
@@ -38,10 +38,10 @@ class Inspection:
 
 
 class SentDisks:
-    """The disks of a push as they are sent: each converted at the first use, if it needs that.
+    """Disks of a push as they are sent; those that need it are converted at the first use.
 
-    The converted files are removed when the disks of the run are closed. Converting repeats the inspection, on the
-    converted disks. Raises what `prepare` and `inspect` raise.
+    The converted files are removed when the disks of the run are closed. The converted disks are inspected again.
+    Raises what `prepare` and `inspect` raise.
     """
 
     def __init__(self, inspection: Inspection, run: PushRun) -> None:
@@ -88,7 +88,7 @@ class SentDisks:
 
 
 def inspect_stage(request: ImportRequest, run: PushRun) -> Inspection:
-    """Run the first stage; raises DiskError with every finding that blocks."""
+    """Run the first stage. Raises DiskError with all findings that block."""
     with run.context.stage("inspect", "reading the disk") as stage:
         inspection = inspect(request, run)
         forced = _blocking(inspection, run.options)
@@ -97,7 +97,7 @@ def inspect_stage(request: ImportRequest, run: PushRun) -> Inspection:
 
 
 def inspect(request: ImportRequest, run: PushRun) -> Inspection:
-    """Inspect the disks and run the checks; raises with every finding that blocks, at once.
+    """Inspect the disks and run the checks. Raises one error with all findings that block.
 
     Skipped findings are not emitted. With --force findings do not block, and a warning names those that would have.
     """
@@ -132,7 +132,7 @@ def _blocking(inspection: Inspection, options: PushOptions) -> tuple[str, ...]:
 
 
 def inspect_disks(request: ImportRequest, run: PushRun) -> Inspection:
-    """Inspect every local disk, infer parameters, run every check; raises for no finding."""
+    """Inspect every local disk, infer parameters, and run every check; no finding is raised."""
     findings: list[Finding] = []
     reports: list[DiskReport | None] = []
     filled = request
@@ -161,7 +161,7 @@ def _event(report: DiskReport, filled: InferredParameters) -> DiskInspected:
 
 
 def summary(report: DiskReport) -> str:
-    """Return what a disk is in a few words: container, size, partition table, system."""
+    """Return a short description of a disk: container, size, partition table, system."""
     words = [report.container]
     if format_named(report.container).compression:
         words.append("unpacked to a temporary file" if needs_preparing(report) else "unpacked as it is sent")

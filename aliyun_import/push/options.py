@@ -16,15 +16,15 @@ from aliyun_import.user_directories import state_directory
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushOptions:
-    """How a push proceeds, beside what the image is to be (ImportRequest).
+    """Options of a push that do not describe the image, as ImportRequest does.
 
     `state_dir` holds the journals, `work_dir` converted disks (None: a folder beside the journals). `name_given`: the
-    user chose the image's name. `boot_test` is None, "local" (the system disk is started in QEMU first) or "cloud" (an
-    instance of the new image is started, at the cost of the account, before the image gets its name), for at most
-    `boot_timeout_s` a boot; `boot_log` and `boot_screen` are files for the console and the last screen. The instance is
-    in `vswitch_id` with `security_group_id` (None: those with the tag `import-boot-test`). `keep_last` is how many kept
-    objects, and how many replaced images, of this name stay (None: all). `replace` is None, "rename" or "delete": what
-    happens to the image that has the name.
+    user chose the name of the image. `boot_test` is None, "local" (start the system disk in QEMU first) or "cloud"
+    (start an instance of the new image, which costs money, before the image gets its name). A boot takes at most
+    `boot_timeout_s`; `boot_log` and `boot_screen` are files for the console and the last screen. The instance uses
+    `vswitch_id` and `security_group_id` (None: those with the tag `import-boot-test`). `keep_last` is the number of
+    kept objects, and of replaced images, of this name that stay (None: all). `replace` is None, "rename" or "delete":
+    what happens to the image that has the name.
     """
 
     transfer: TransferOptions = field(default_factory=TransferOptions)
@@ -58,16 +58,16 @@ class PushOptions:
 
     @property
     def is_named_last(self) -> bool:
-        """Whether the image is imported under a temporary name, and gets its own one once it is what is wanted."""
+        """Whether the image is imported under a temporary name, and gets its own name at the end."""
         return self.replace is not None or self.boot_test == "cloud"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushRun:
-    """What the stages of one push share. `services` retry; events are emitted on the thread that called `push`.
+    """Values shared by the stages of one push. `services` retry; events are emitted on the thread that called `push`.
 
-    `disks` holds the local disks open, each for all stages.
-    `cloud` is what a boot test of the image works with, and `confirm` is called before its instance is paid for.
+    `disks` keeps each local disk open for all stages. `cloud` is for a boot test of the image, and `confirm` is called
+    before its instance is started.
     """
 
     options: PushOptions
@@ -80,7 +80,7 @@ class PushRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """What is kept of an image name: objects, the bytes of all of them, and images that were replaced."""
+    """Kept objects of an image name, their total size, and the images that were replaced."""
 
     objects: tuple[str, ...] = ()
     object_bytes: int = 0
@@ -89,13 +89,14 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushResult:
-    """Result of a push. `image_status` is the service's last word on the image.
+    """Result of a push. `image_status` is the last status that the service reported.
 
-    With wait=False the import continues and `task_id` is the task to follow; in a dry run both ids are empty and `plan`
-    holds what would be done. `left_over` has the URL of every object that stays in the bucket. `sent_bytes` were sent
-    by this run; `saved_bytes` needed not be sent, since OSS made them of zeros or of an earlier object. `architecture`
-    is that of the image, "" if it is not known. `boot_test` is the boot test of the disk in this run, `cloud_boot_test`
-    that of the image. `kept` is what stays of this image name, of earlier pushes too.
+    With wait=False the import continues, and `task_id` is the task to follow. In a dry run both ids are empty unless
+    the image or its import exists already, and `plan` holds what would be done. `left_over` has the URL of every object
+    that stays in the bucket. `sent_bytes` were sent by this run. `saved_bytes` were not sent: OSS created them from
+    zeros or copied them from an earlier object. `architecture` is that of the image, "" if it is not known. `boot_test`
+    is the boot test of the disk in this run, `cloud_boot_test` that of the image. `kept` includes earlier pushes of
+    this image name.
     """
 
     region: str

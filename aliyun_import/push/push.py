@@ -1,7 +1,7 @@
 """A push from the first stage to the last, resumed where an earlier run stopped.
 
     inspect    the disks, and whether they can be imported          needs no account
-    look       identity, bucket, image name                         then the journal is opened and locked
+    look       identity, bucket, image name; the journal is opened and locked after it
     convert    disks that ECS does not accept; their content is checked      only for these
     role       the role that lets ECS read the bucket
     upload     each disk to its object, proven
@@ -12,7 +12,7 @@
 
 Each stage takes the results of those before it and returns its own. Every step that costs or creates something writes
 its intent to the journal first, and checks for its own traces before it acts: a push that is killed at any instant and
-run again ends in one image. (Renderers show "look" as account and "finish" as cleanup; scripts read the old names.)
+run again ends in one image. (Renderers show "look" as account and "finish" as cleanup; scripts read the names above.)
 """
 
 import uuid
@@ -34,8 +34,8 @@ from aliyun_import.model.image import Image
 from aliyun_import.model.objects import UploadedObject
 from aliyun_import.model.request import DiskRequest, ImportRequest
 from aliyun_import.push.boot_stage import (
-    ask_about_instance,
     boot_stage,
+    confirm_instance,
     image_boot_stage,
     refuse_contradictions,
     refuse_known_failure,
@@ -79,11 +79,11 @@ def push(
     cloud: Cloud | None = None,
     confirm: Confirm = lambda _: None,
 ) -> PushResult:
-    """Make a usable image of the disks of a request; events are emitted on this thread.
+    """Create a usable image from the disks of a request; events are emitted on this thread.
 
-    Raises AliyunImportError of every kind. Whatever it raises, nothing that was sent is lost: the same call resumes. A
-    dry run takes the same decisions on a copy of the journal, and changes nothing. A boot test of the image needs
-    `cloud`; `confirm` is called before anything is sent, and raises if its instance is not to be paid for.
+    Raises AliyunImportError. After any error the same call resumes, and nothing that was sent is lost. A dry run takes
+    the same decisions on a copy of the journal, and changes nothing. A boot test of the image needs `cloud`; `confirm`
+    is called before anything is sent, and raises an error to refuse the cost of its instance.
     """
     began_s = context.clock.monotonic_s()
     refuse_contradictions(options)
@@ -99,12 +99,12 @@ def push(
             except AliyunImportError as failed:
                 error = _with_commands(failed, request, account)
                 staged = _still_staged(error, fold(journal.entries), run, bucket=account.bucket)
-                raise _naming_staged(error, staged, request.region, account.bucket) from failed
+                raise _with_staged(error, staged, request.region, account.bucket) from failed
     return replace(result, seconds=context.clock.monotonic_s() - began_s)
 
 
 def _account_stage(request: ImportRequest, run: PushRun) -> AccountState:
-    """Check the account, changing nothing, and state whose it is and where the credentials are from."""
+    """Check the account without changing it; report its id and the source of the credentials."""
     with run.context.stage("look", "checking identity, region, bucket and image name") as stage:
         account = check_account(
             request,
@@ -121,7 +121,7 @@ def _account_stage(request: ImportRequest, run: PushRun) -> AccountState:
 
 
 def _identity(request: ImportRequest, account: AccountState, endpoint: str) -> Mapping[str, str]:
-    """Return what makes two pushes the same one: the disks, the image's name, the account, region and bucket."""
+    """Return the identity of a push: two pushes with the same one share a journal."""
     disks = [str(disk.path.absolute()) if disk.path else _disk_name(disk) for disk in request.disks]
     return {
         "name": request.name,
@@ -134,7 +134,7 @@ def _identity(request: ImportRequest, account: AccountState, endpoint: str) -> M
 
 
 def _run_stages(disks: SentDisks, account: AccountState, run: PushRun, journal: Journal) -> PushResult:
-    """Run the stages that are left, and return the result."""
+    """Run the remaining stages, and return the result."""
     inspected = disks.inspection
     states = map(partial(disk_state, run.disks), inspected.request.disks, inspected.reports, account.objects)
     situation = Situation(disks=disks, account=account, fingerprints=tuple(states), run=run, journal=journal)
@@ -150,7 +150,7 @@ def _run_stages(disks: SentDisks, account: AccountState, run: PushRun, journal: 
     begun = replace(begun, state=state)
     tested = None if state.submitted else boot_stage(sent, disks, run, journal)
     account_id = account.identity.account_id
-    offer = ask_about_instance(sent, run, account_id=account_id, image_id=state.image_id)
+    offer = confirm_instance(sent, run, account_id=account_id, image_id=state.image_id)
     if run.options.dry_run:
         return replace(dry_run(sent, begun, run, journal, offer=offer), boot_test=tested)
     if not state.submitted:
@@ -160,7 +160,7 @@ def _run_stages(disks: SentDisks, account: AccountState, run: PushRun, journal: 
         return replace(_left_running(begun, state, run), boot_test=tested)
     image = wait_stage(begun.request, state, run, journal)
     image = settle_image(begun.request, image, state, run, journal)
-    cloud_tested = image_boot_stage(begun.request, image, run, journal, account_id=account_id, asked=offer)
+    cloud_tested = image_boot_stage(begun.request, image, run, journal, account_id=account_id, offer=offer)
     image, left = cleanup_stage(begun.request, image, state, account, run, journal)
     kept = _kept(begun.request, image, account, run)
     result = replace(_result(begun.request, state, image), left_over=left, kept=kept)
@@ -178,15 +178,15 @@ def _kept(request: ImportRequest, image: Image, account: AccountState, run: Push
 
 
 def _already_there(situation: Situation, image: Image) -> PushResult:
-    """Return the result with an image of an earlier run, which is tested now if it was not and is to be."""
+    """Return the result with the image of an earlier run; --boot-test cloud tests it if that was not done."""
     request, run, journal, tested = situation.request, situation.run, situation.journal, None
     account_id = situation.account.identity.account_id
     if run.options.boot_test == "cloud":
-        offer = ask_about_instance(request, run, account_id=account_id, image_id=image.image_id)
+        offer = confirm_instance(request, run, account_id=account_id, image_id=image.image_id)
         if run.options.dry_run:
             refuse_known_failure(request, image, run, account_id=account_id)
         else:
-            tested = image_boot_stage(request, image, run, journal, account_id=account_id, asked=offer)
+            tested = image_boot_stage(request, image, run, journal, account_id=account_id, offer=offer)
     with run.context.stage("import") as stage:
         stage.detail = f"already imported as {image.image_id} ({image.created or 'earlier'}), nothing to do"
     result = replace(_result(request, fold(journal.entries), image, already_there=True), cloud_boot_test=tested)
@@ -194,7 +194,7 @@ def _already_there(situation: Situation, image: Image) -> PushResult:
 
 
 def _begin(situation: Situation) -> Begun:
-    """Resume the push in the journal, or begin one."""
+    """Resume the push in the journal, or start a new one."""
     state, run, journal = fold(situation.journal.entries), situation.run, situation.journal
     request, account, images = situation.request, situation.account, situation.run.services.images
     resumed = resumes(situation, state)
@@ -226,13 +226,13 @@ def _begin(situation: Situation) -> Begun:
 
 
 def _earlier_import(begun: Begun, sent: ImportRequest, state: PushState, run: PushRun, journal: Journal) -> PushState:
-    """Find the import that an earlier run, or another machine, began of these disks; return the state with it."""
+    """Find an import of these disks that an earlier run or another machine started; return the state with it."""
     found = find_earlier_import(run, sent, begun.account, state)
     return state if found is None else adopt(found, run, journal)
 
 
 def _import(begun: Begun, sent: ImportRequest, run: PushRun, journal: Journal) -> PushState:
-    """Ensure bucket and role, upload, and begin the import."""
+    """Ensure bucket and role, upload the disks, and start the import."""
     account = ensure_bucket(begun.account, run.services, run.context, region=sent.region)
     role = role_stage(sent, run, bucket=account.bucket)
     sent = ask_stage(sent, account, run, journal)
@@ -276,7 +276,7 @@ def _with_commands(error: AliyunImportError, request: ImportRequest, account: Ac
 
 
 def _still_staged(error: AliyunImportError, state: PushState, run: PushRun, *, bucket: str) -> PushState:
-    """Return the state without objects that are gone; asked where an import failed, perhaps because of that."""
+    """Return the state without objects that no longer exist, a possible reason of a failed import."""
     if not isinstance(error, ImportFailed):
         return state
     store = without_retries(run.services.store(bucket)) if bucket else None
@@ -284,8 +284,8 @@ def _still_staged(error: AliyunImportError, state: PushState, run: PushRun, *, b
     return replace(state, removed_keys=state.removed_keys | gone)
 
 
-def _naming_staged(error: AliyunImportError, state: PushState, region: str, bucket: str) -> AliyunImportError:
-    """Return the error with the objects that stay in OSS."""
+def _with_staged(error: AliyunImportError, state: PushState, region: str, bucket: str) -> AliyunImportError:
+    """Return the error with a remedy that names the objects that stay in OSS."""
     if error.code == ErrorCode.IMAGE_DOES_NOT_BOOT and not state.finished:
         keys = [error.details["image_id"], *(one.key for one in state.staged)]
         discard = leftovers_command(region=region, bucket=bucket, keys=keys)

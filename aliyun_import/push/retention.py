@@ -1,4 +1,4 @@
-"""Retention: how many objects and images of one name a push keeps, so that a nightly job does not grow for ever."""
+"""Retention: number of objects and images of one name that a push keeps, which bounds the storage of a nightly job."""
 
 import re
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ from aliyun_import.upload.manifest import SUFFIX
 def apply_retention(run: PushRun, image: Image, *, store: ObjectStore | None, stems: Sequence[str]) -> Kept:
     """Remove what --keep-last does not keep, and return what is kept.
 
-    `stems` begin the keys of the objects of each disk. The image exists and is the result: whatever fails here is a
-    warning. Nothing is removed while another import runs in the region, which might read it.
+    `stems` are the prefixes of the keys of each disk. A failure is a warning, since the image exists. Nothing is
+    removed while another import runs in the region, which might read it.
     """
     try:
         objects = {stem: _objects(store, stem) for stem in stems} if store is not None else {}
@@ -32,7 +32,7 @@ def apply_retention(run: PushRun, image: Image, *, store: ObjectStore | None, st
         run.context.emit(
             Warned(
                 code="retention-failed",
-                message=f"What is kept of earlier pushes could not be listed: {error.summary}",
+                message=f"Objects and images of earlier pushes could not be listed: {error.summary}",
                 remedy="The image is usable; the next push tries again.",
             )
         )
@@ -71,7 +71,7 @@ def _is_removed(run: PushRun, store: ObjectStore | None, one: RemoteObject, kept
     if one in kept or store is None:
         return False
     try:
-        # The manifest first: without it an object is no base, and the next push does not find it half removed.
+        # The manifest first: an object without one is never used as a base, so the removal may stop between the two.
         remove_object(store, one.key + SUFFIX)
         remove_object(store, one.key)
     except AliyunImportError as error:

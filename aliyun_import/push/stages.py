@@ -69,10 +69,10 @@ def role_stage(request: ImportRequest, run: PushRun, *, bucket: str) -> RoleChan
 
 
 def ask_ecs(request: ImportRequest, account: AccountState, run: PushRun, *, keys: Sequence[str]) -> str:
-    """Ask ECS by a dry run of ImportImage whether it accepts a request; raise its refusal, return its answer in words.
+    """Return the answer of ECS to a dry run of ImportImage, as text. Raises its refusal.
 
-    `keys` are those of the local disks, in their order. What ECS cannot judge yet is no refusal: an object that is not
-    uploaded, and a role that was created a moment ago.
+    `keys` are those of the local disks, in their order. An object that is not uploaded yet, and a role that was just
+    created, are not refusals.
     """
     planned = iter(keys)
     call = ImportCall(
@@ -102,10 +102,10 @@ def ask_ecs(request: ImportRequest, account: AccountState, run: PushRun, *, keys
 
 
 def ask_stage(request: ImportRequest, account: AccountState, run: PushRun, journal: Journal) -> ImportRequest:
-    """Raise what ECS would refuse after the upload, before the first byte is sent: a right, a quota, a parameter.
+    """Raise before the upload what ECS would refuse after it: a missing permission, a quota, a parameter.
 
-    Returns the request, without an image check that ECS does not offer. A push that is resumed asks again only if it
-    asks for something else, and not once every disk is uploaded.
+    Returns the request, without an image check that ECS does not offer. A resumed push asks again only if its request
+    has changed, and not after every disk is uploaded.
     """
     state = fold(journal.entries)
     local = [index for index, disk in enumerate(request.disks) if disk.path]
@@ -147,7 +147,7 @@ def upload_stage(
 
 
 def upload_request(request: ImportRequest, options: PushOptions, index: int) -> UploadRequest:
-    """Return where a disk is uploaded to; the key of --key is the system disk's."""
+    """Return the destination of a disk; --key and --base are for the system disk."""
     role = "system" if index == 0 else f"data-{index}"
     return UploadRequest(
         disk_index=index,
@@ -169,7 +169,7 @@ def _upload(
 
 
 def _existing(disk: DiskRequest, remote: RemoteObject | None) -> UploadedObject:
-    """Return an object that the user put into OSS; it is never removed."""
+    """Return an object that the user uploaded; it is never removed."""
     assert disk.bucket is not None and remote is not None  # noqa: S101, PT018 -- the account check found one for each
     return UploadedObject(
         bucket=disk.bucket,
@@ -183,7 +183,7 @@ def _existing(disk: DiskRequest, remote: RemoteObject | None) -> UploadedObject:
 
 
 def adopt(found: FoundImport, run: PushRun, journal: Journal) -> PushState:
-    """Take an import that was found as this push's own; return the state with it."""
+    """Continue with an import that was found; return the state with it."""
     journal.write("submitted", task_id=found.task_id, image_id=found.image_id, name=found.image.name)
     run.context.emit(Noted(message=f"resuming with the image {found.image_id} that an earlier run began"))
     return fold(journal.entries)
@@ -196,10 +196,10 @@ def import_stage(
     run: PushRun,
     journal: Journal,
 ) -> PushState:
-    """Call ImportImage; the token is in the journal before, the answer after. Return the state with the task.
+    """Call ImportImage, and return the state with the task.
 
-    An earlier run that wrote its token and was killed before the answer leaves the token to this one: ECS answers a
-    repeated call with the same token by the import that it began.
+    The journal has the token before the call and the answer after it. If an earlier run was killed between the two,
+    this one repeats the call with the same token, and ECS returns the import that it started.
     """
     state = fold(journal.entries)
     if not state.client_token:
@@ -235,13 +235,13 @@ def import_stage(
 
 
 def without_detection(request: ImportRequest, error: DetectionUnsupported, run: PushRun) -> ImportRequest:
-    """Return a request without the image check, which ECS refused: a check is no reason not to import."""
+    """Return a request without the image check, which ECS refused: the check is optional."""
     run.context.emit(Noted(message=f"{error.summary} It is imported without the check."))
     return replace(request, detection_strategy="none")
 
 
 def _token(request: ImportRequest, state: PushState) -> str:
-    # The user's own token serves once: after a failed import the same token would be answered with the same failure.
+    # The user's own token is used once: after a failed import ECS would answer it with the same failure.
     given = request.client_token
     return given if given and given not in state.failed_tokens else new_client_token()
 
@@ -260,7 +260,7 @@ def _call(request: ImportRequest, state: PushState) -> ImportCall:
 
 
 def wait_stage(request: ImportRequest, state: PushState, run: PushRun, journal: Journal) -> Image:
-    """Wait until the image is usable. A failed import is written to the journal, so the next run begins another."""
+    """Wait until the image is usable. The journal records a failed import, so that the next run starts another."""
     began_s = run.context.clock.monotonic_s()
     with run.context.stage("wait", f"the import of {state.image_id}") as stage:
         try:
@@ -278,7 +278,7 @@ def wait_stage(request: ImportRequest, state: PushState, run: PushRun, journal: 
         except RefusedError as error:
             if error.code != "task-unknown":
                 raise
-            # Of an account that was reset, or another life of a sandbox: the task will never be found.
+            # The account or the sandbox was reset: the task will never be found.
             journal.write("import-failed", reason=error.code)
             raise error.advised("Run the same command again to import the disk again.", resumable=True) from error
         except Interrupted as stopped:
@@ -306,7 +306,7 @@ def _detached(
             resumable=True,
         )
     try:
-        # Once: the run is cancelled, and a wait between attempts would end at once.
+        # Without retries: the run is cancelled, which also ends the pauses between attempts.
         without_retries(run.services.images).cancel_task(state.task_id)
     except AliyunImportError as error:
         return Interrupted(

@@ -1,7 +1,7 @@
 """State of a push according to its journal, and of all pushes of this machine according to theirs.
 
     push-started     push_id, name, fingerprints          a push of these disks begins (again, when they changed)
-    disks-seen       fingerprints                         the disks as they are now; their content is the same
+    disks-seen       fingerprints                         new fingerprints of the disks, whose content is the same
     accepted         request                              ECS accepts this request (a digest), by a dry run
     boot-tested      machine, verdict                     the disk was started, and nothing blocks the push
     submitting       client_token, name, objects, checked  ImportImage is about to be called, under this name
@@ -9,9 +9,9 @@
     image-judged     image_id, verdict                    an instance of the image was started
     import-failed    reason                               the import failed; the next one gets a new token
     object-removed   key                                  the staging object was deleted
-    finished         image_id                             all done
+    finished         image_id                             the push is done
 
-The lines of the upload are between them; `upload/` reads those. Its last one, with the object, is read here, too.
+Entries of the upload are read by `upload/`; its last one, `object`, is read here, too.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -60,12 +60,12 @@ class PushState:
 
     @property
     def submitted(self) -> bool:
-        """Whether the import was begun, and has not failed since."""
+        """Whether the import was started, and has not failed since."""
         return bool(self.task_id or self.image_id)
 
     @property
     def may_be_importing(self) -> bool:
-        """Whether an import may have been begun: its token is in the journal, or its image was found."""
+        """Whether an import may have been started: its token is in the journal, or its image was found."""
         return bool(self.client_token) or self.submitted
 
     @property
@@ -86,8 +86,8 @@ def fold(entries: Iterable[Mapping[str, Any]]) -> PushState:
 class UsedKeys:
     """Keys that pushes from this machine used in a bucket.
 
-    Something may be left at every one: an upload that was begun twice, because an answer was lost, outlives the object.
-    `left` are those whose object was not removed.
+    Each may have leftovers: an upload that was started twice, because an answer was lost, remains after the object is
+    removed. `left` are the keys whose object was not removed.
     """
 
     used: frozenset[str] = frozenset()
@@ -95,7 +95,7 @@ class UsedKeys:
 
 
 def keys_by_bucket(directory: Path, *, region: str, endpoint: str) -> Mapping[str, UsedKeys]:
-    """Return where pushes from this machine may have left something: keys of a region, by bucket."""
+    """Return the keys that pushes from this machine used in a region, by bucket."""
     found: dict[str, UsedKeys] = {}
     for _, entries in read_journals(directory):
         identity = entries[0]["identity"] if entries else {}
@@ -110,7 +110,7 @@ def keys_by_bucket(directory: Path, *, region: str, endpoint: str) -> Mapping[st
 
 
 def image_ids_by_url(directory: Path, *, endpoint: str) -> Mapping[str, str]:
-    """Return the images that pushes from this machine began and did not finish, by the URLs of their objects."""
+    """Return the ids of the images of unfinished pushes from this machine, by the URLs of their objects."""
     found: dict[str, str] = {}
     for _, entries in read_journals(directory):
         state = fold(entries)
@@ -168,7 +168,7 @@ def _after_import(state: PushState, entry: Mapping[str, Any]) -> PushState:
 
 
 class PushStage(StrEnum):
-    """How far a push came."""
+    """Progress of a push."""
 
     BEGUN = "begun"
     UPLOADING = "uploading"
@@ -180,9 +180,10 @@ class PushStage(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownPush:
-    """A push by its journal. `uploaded_bytes` are in OSS and proven; `updated_s` is the time of the last line.
+    """A push according to its journal.
 
-    `identity` has what makes it this push: name, region, account, bucket, disks and endpoint.
+    `uploaded_bytes` are in OSS and proven; `updated_s` is the time of the last entry. `identity` has name, region,
+    account, bucket, disks and endpoint.
     """
 
     journal: Path
@@ -205,9 +206,9 @@ def known_pushes(directory: Path) -> tuple[KnownPush, ...]:
 
 
 def forget_finished(directory: Path, pushes: Sequence[KnownPush]) -> tuple[KnownPush, ...]:
-    """Remove the journals of those pushes that are finished, and return them; one that is in use stays.
+    """Remove the journals of finished pushes, and return those pushes; a journal that is in use stays.
 
-    Run again, such a push finds its image by the tags, and makes no second one.
+    If such a push is run again, it finds its image by the tags, and creates no second one.
     """
     removed = []
     for one in pushes:
