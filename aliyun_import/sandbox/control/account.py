@@ -16,7 +16,7 @@ import difflib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -64,14 +64,14 @@ def apply(state: State, document: Document, *, operations: Mapping[str, str]) ->
     """
     account: Account = state.codec.decode(Account, document)
     with state.lock:
-        settings = changed_settings(state, account.settings or {})
+        check_settings(state, account.settings or {})
         keys = [changed_key(state, each, where=f"keys[{index}]") for index, each in enumerate(account.keys)]
         for index, issuer in enumerate(account.issuers):
             check_issuer(issuer, where=f"issuers[{index}].")
         for index, fault in enumerate(account.faults):
             check_fault(fault, operations, where=f"faults[{index}].")
         check_clock(account.clock or ClockChange())
-        state.configure(**settings)
+        state.configure(**account.settings or {})
         for key in keys:
             state.add_key(key)
         for issuer in account.issuers:
@@ -81,14 +81,13 @@ def apply(state: State, document: Document, *, operations: Mapping[str, str]) ->
         move_clock(state, account.clock or ClockChange())
 
 
-def changed_settings(state: State, changes: Document) -> Document:
-    """Return `changes` after a check. Raises ValueError, for an unknown name with a similar one."""
+def check_settings(state: State, changes: Document) -> None:
+    """Raise ValueError for a wrong value or an unknown name of a setting."""
     known = [item.name for item in fields(Settings)]
     for name in changes:
         if name not in known:
             raise ValueError(f"there is no setting {name}{_suggestion(name, known)}")
     state.codec.decode(Settings, asdict(state.settings) | dict(changes), "settings")
-    return changes
 
 
 def changed_key(state: State, document: Document, *, where: str) -> AccessKey:
@@ -128,8 +127,7 @@ def _policy_text(policy: object) -> object:
 
 def shown_key(key: AccessKey) -> dict[str, Any]:
     """Return a key without its secret and token."""
-    shown = asdict(replace(key, secret="", token=None))
-    del shown["secret"], shown["token"]
+    shown = {name: value for name, value in asdict(key).items() if name not in ("secret", "token")}
     return shown | {"temporary": key.token is not None, "denied": sorted(key.denied)}
 
 
