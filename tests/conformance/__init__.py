@@ -1,1 +1,1 @@
-"""Conformance: clients of the vendor, unchanged, against the sandbox."""
+"""Conformance tests: unmodified clients of the vendor against the sandbox."""

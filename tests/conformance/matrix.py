@@ -1,6 +1,6 @@
-"""All clients against all their operations, and the page that shows the result.
+"""Conformance matrix: every client with its operations, and the page of results.
 
-python -m tests.conformance.matrix          # run them, and write docs/sandbox-clients.md
+python -m tests.conformance.matrix          # run all clients and write docs/sandbox-clients.md
 """
 
 import json
@@ -21,27 +21,27 @@ PAGE = Path(__file__).parents[2] / "docs" / "sandbox-clients.md"
 
 
 def _node(script: str, kind: str, sandbox: Sandbox) -> Iterable[Outcome]:
-    """Run a script of `node/`; it writes one outcome a line."""
-    given = ""
+    """Run a script of `node/`, which prints one outcome per line."""
+    stdin = ""
     if script == "rpc.js":
         rpc_clients.prepare(sandbox)
-        given = json.dumps({"calls": scenario.as_json(), "settings": scenario.SETTINGS})
+        stdin = json.dumps({"calls": scenario.as_json(), "settings": scenario.SETTINGS})
     key = sandbox.access_key
     # ali-oss makes no presigned URL for an endpoint that is an IP address.
     url = sandbox.url.replace("127.0.0.1", "localhost")
     command = ["node", str(NODE / script), url, key.id, key.secret, kind]
     environment = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
     done = subprocess.run(
-        command, input=given, capture_output=True, text=True, timeout=120, check=True, env=environment
+        command, input=stdin, capture_output=True, text=True, timeout=120, check=True, env=environment
     )
     return [Outcome(**json.loads(line)) for line in done.stdout.splitlines()]
 
 
 Client = Callable[[Sandbox], Iterable[Outcome]]
 OSS_CLIENTS: Mapping[str, Client] = {
-    f"{name} {version.upper()}": run_it
+    f"{name} {version.upper()}": run_client
     for version in ("v4", "v1")
-    for name, run_it in (
+    for name, run_client in (
         ("oss2", lambda sandbox, v=version: run(oss2_client.steps(sandbox, v), oss2_client.code_of)),
         ("oss-v2", lambda sandbox, v=version: run(oss_v2_client.steps(sandbox, v), oss_v2_client.code_of)),
         ("ali-oss", partial(_node, "ali_oss.js", version)),
@@ -102,8 +102,8 @@ def _table(title: str, clients: Iterable[str], results: Mapping[str, Mapping[str
     return "\n".join(lines) + "\n"
 
 
-def columns() -> dict[str, dict[str, str]]:
-    """Return what the page says: client -> operation -> result."""
+def documented_results() -> dict[str, dict[str, str]]:
+    """Return the results on the page: client -> operation -> result."""
     found: dict[str, dict[str, str]] = {}
     names: list[str] = []
     for line in PAGE.read_text().partition("\n## ")[2].splitlines():
@@ -117,9 +117,9 @@ def columns() -> dict[str, dict[str, str]]:
 
 
 def missing_node() -> str:
-    """Return why the clients for Node can't run, or an empty text."""
+    """Return why the clients for Node cannot run, or an empty string."""
     if shutil.which("node") is None:
-        return "there is no node"
+        return "node is not installed"
     return "" if (NODE / "node_modules").is_dir() else f"run: npm install --prefix {NODE}"
 
 

@@ -1,4 +1,4 @@
-"""oss2, the vendor's first SDK of OSS for Python, with V4 and V1 signatures."""
+"""Steps of oss2, the vendor's first OSS SDK for Python, with V4 and V1 signatures."""
 
 import base64
 import hashlib
@@ -16,14 +16,14 @@ PART = 100 * 1024
 
 
 def code_of(error: Exception) -> str:
-    """Return the code of an error of oss2; of HEAD, whose body is in a header, the status."""
+    """Return the code of an error of oss2, or its status if the response has no body (HEAD)."""
     if isinstance(error, oss2.exceptions.ServerError):
         return str(error.code or error.status)
     return ""
 
 
 def clients(sandbox: Sandbox, version: str) -> tuple[Callable[[str], oss2.Bucket], oss2.Service]:
-    """Return what opens a bucket, and the client without one, with signatures of a version."""
+    """Return a function that opens a bucket, and a client of the service, for a signature version."""
     key = sandbox.access_key
     provider = oss2.credentials.StaticCredentialsProvider(key.id, key.secret)
     auth = oss2.ProviderAuthV4(provider) if version == "v4" else oss2.ProviderAuth(provider)
@@ -37,7 +37,7 @@ def clients(sandbox: Sandbox, version: str) -> tuple[Callable[[str], oss2.Bucket
 
 
 def steps(sandbox: Sandbox, version: str) -> Iterator[Step]:
-    """Yield the steps."""
+    """Yield the steps of oss2 for a signature version."""
     open_bucket, service = clients(sandbox, version)
     b = open_bucket(f"conform-{version}")
     yield from _buckets(b, service)
@@ -48,7 +48,7 @@ def steps(sandbox: Sandbox, version: str) -> Iterator[Step]:
     yield from _virtual_hosted(sandbox, version)
     yield from _versions(open_bucket(f"versions-{version}"))
     yield from _refused(b)
-    yield from _not_done(b, service)
+    yield from _not_implemented(b, service)
     yield Step("DeleteBucket", b.delete_bucket, "BucketNotEmpty")
     yield Step("DeleteMultipleObjects", lambda: _empty(b))
     yield Step("DeleteBucket", b.delete_bucket)
@@ -107,8 +107,8 @@ def _objects(b: oss2.Bucket) -> Iterator[Step]:
     yield Step("PutObject", lambda: b.put_object("dir/", b""))
     yield Step("PutObject", lambda: b.put_object("ia", b"x", headers={"x-oss-storage-class": "IA"}))
     yield Step("PutObject", lambda: b.put_object("k", b"", headers={"x-oss-storage-class": "Warm"}), "InvalidArgument")
-    taken = {"x-oss-forbid-overwrite": "true"}
-    yield Step("PutObject", lambda: b.put_object("ia", b"x", headers=taken), "FileAlreadyExists")
+    forbid = {"x-oss-forbid-overwrite": "true"}
+    yield Step("PutObject", lambda: b.put_object("ia", b"x", headers=forbid), "FileAlreadyExists")
     yield Step("PutObject", lambda: b.put_object("k" * 1024, b""), "InvalidObjectName")
     yield Step("HeadObject", lambda: b.head_object("a/b c+ü.raw").headers["Content-MD5"] == md5)
     yield Step("HeadObject", lambda: b.head_object("none"), "NoSuchKey")
@@ -176,13 +176,13 @@ def _presigned(b: oss2.Bucket) -> Iterator[Step]:
 def _multipart(b: oss2.Bucket) -> Iterator[Step]:
     data = b"p" * PART
 
-    def uploaded(**headers: str) -> str:
+    def new_upload_id(**headers: str) -> str:
         return str(
             b.init_multipart_upload("mp", headers={n.replace("_", "-"): v for n, v in headers.items()}).upload_id
         )
 
     def completed() -> bool:
-        upload_id = uploaded(x_oss_tagging="m=1")
+        upload_id = new_upload_id(x_oss_tagging="m=1")
         parts = [m.PartInfo(1, b.upload_part("mp", upload_id, 1, data).etag)]
         copy = b.upload_part_copy(b.bucket_name, "source", (0, PART - 1), "mp", upload_id, 2)
         parts.append(m.PartInfo(2, copy.etag))
@@ -191,13 +191,13 @@ def _multipart(b: oss2.Bucket) -> Iterator[Step]:
         tags = b.get_object_tagging("mp").tag_set.tagging_rule
         return listed == [1, 2] and b.get_object("mp").read() == data * 2 and tags == {"m": "1"}
 
-    def small() -> Any:
-        upload_id = uploaded()
+    def too_small_parts() -> Any:
+        upload_id = new_upload_id()
         parts = [m.PartInfo(number, b.upload_part("mp", upload_id, number, b"x").etag) for number in (1, 2)]
         return b.complete_multipart_upload("mp", upload_id, parts)
 
-    def aborted() -> None:
-        upload_id = uploaded()
+    def aborted_twice() -> None:
+        upload_id = new_upload_id()
         b.abort_multipart_upload("mp", upload_id)
         b.abort_multipart_upload("mp", upload_id)
 
@@ -205,14 +205,14 @@ def _multipart(b: oss2.Bucket) -> Iterator[Step]:
     for name in ("InitiateMultipartUpload", "UploadPart", "UploadPartCopy", "ListParts", "CompleteMultipartUpload"):
         yield Step(name, completed)
     yield Step("UploadPart", lambda: b.upload_part("mp", "none", 1, data), "NoSuchUpload")
-    yield Step("UploadPart", lambda: b.upload_part("mp", uploaded(), 10_001, data), "InvalidArgument")
-    yield Step("CompleteMultipartUpload", small, "EntityTooSmall")
-    yield Step("AbortMultipartUpload", aborted, "NoSuchUpload")
+    yield Step("UploadPart", lambda: b.upload_part("mp", new_upload_id(), 10_001, data), "InvalidArgument")
+    yield Step("CompleteMultipartUpload", too_small_parts, "EntityTooSmall")
+    yield Step("AbortMultipartUpload", aborted_twice, "NoSuchUpload")
     yield Step("ListMultipartUploads", lambda: len(list(oss2.MultipartUploadIterator(b))) >= 2)
 
 
 def _virtual_hosted(sandbox: Sandbox, version: str) -> Iterator[Step]:
-    """Yield steps with the service's own host names, which a proxy leads to the sandbox."""
+    """Yield steps with the host names of the service, through the sandbox as a proxy."""
     _, service = clients(sandbox, version)
     region = {"region": "cn-hangzhou"} if version == "v4" else {}
     b = oss2.Bucket(
@@ -229,7 +229,7 @@ def _virtual_hosted(sandbox: Sandbox, version: str) -> Iterator[Step]:
         b.abort_multipart_upload("a/b", upload_id)
         return listed == [upload_id]
 
-    for do in (
+    for call in (
         b.create_bucket,
         lambda: b.get_bucket_info().name == b.bucket_name,
         lambda: b.put_object("abc", b"data"),
@@ -242,22 +242,22 @@ def _virtual_hosted(sandbox: Sandbox, version: str) -> Iterator[Step]:
         lambda: b.batch_delete_objects(["abc", "a/b"]),
         b.delete_bucket,
     ):
-        yield Step("virtual-hosted address", do)
+        yield Step("virtual-hosted address", call)
 
 
 def _versions(b: oss2.Bucket) -> Iterator[Step]:
-    made: dict[str, str] = {}
+    version_ids: dict[str, str] = {}
 
-    def kept() -> None:
-        made["1"] = b.put_object("k", b"1").versionid
-        made["2"] = b.put_object("k", b"2").versionid
+    def put_two_versions() -> None:
+        version_ids["1"] = b.put_object("k", b"1").versionid
+        version_ids["2"] = b.put_object("k", b"2").versionid
 
-    def marked() -> bool:
-        gone = b.delete_object("k")
-        made["marker"] = gone.versionid
-        return bool(gone.delete_marker)
+    def delete_marker_made() -> bool:
+        deleted = b.delete_object("k")
+        version_ids["marker"] = deleted.versionid
+        return bool(deleted.delete_marker)
 
-    def missing() -> None:
+    def get_deleted() -> None:
         try:
             b.get_object("k")
         except oss2.exceptions.NoSuchKey as error:
@@ -268,27 +268,27 @@ def _versions(b: oss2.Bucket) -> Iterator[Step]:
         page = b.list_object_versions(max_keys=2)
         rest = b.list_object_versions(key_marker=page.next_key_marker, versionid_marker=page.next_versionid_marker)
         versions = [each.versionid for each in page.versions + rest.versions]
-        return page.is_truncated and versions == [made["2"], made["1"]] and len(page.delete_marker) == 1
+        return page.is_truncated and versions == [version_ids["2"], version_ids["1"]] and len(page.delete_marker) == 1
 
-    def emptied() -> bool:
+    def all_versions_deleted() -> bool:
         versions = m.BatchDeleteObjectVersionList()
-        for version_id in made.values():
+        for version_id in version_ids.values():
             versions.append(m.BatchDeleteObjectVersion(key="k", versionid=version_id))
-        return len(b.delete_object_versions(versions).delete_versions) == len(made)
+        return len(b.delete_object_versions(versions).delete_versions) == len(version_ids)
 
     yield Step("PutBucket", b.create_bucket)
     yield Step("PutBucketVersioning", lambda: b.put_bucket_versioning(m.BucketVersioningConfig("Enabled")))
     yield Step("GetBucketVersioning", lambda: b.get_bucket_versioning().status == "Enabled")
-    yield Step("PutObject", kept)
-    yield Step("GetObject", lambda: b.get_object("k", params={"versionId": made["1"]}).read() == b"1")
-    yield Step("CopyObject", lambda: b.copy_object(b.bucket_name, "k", "copy", params={"versionId": made["1"]}))
+    yield Step("PutObject", put_two_versions)
+    yield Step("GetObject", lambda: b.get_object("k", params={"versionId": version_ids["1"]}).read() == b"1")
+    yield Step("CopyObject", lambda: b.copy_object(b.bucket_name, "k", "copy", params={"versionId": version_ids["1"]}))
     yield Step("DeleteObject", lambda: b.delete_object("copy", params={"versionId": b.head_object("copy").versionid}))
-    yield Step("DeleteObject", marked)
-    yield Step("GetObject", missing, "NoSuchKey")
-    yield Step("GetObject", lambda: b.get_object("k", params={"versionId": made["marker"]}), "MethodNotAllowed")
+    yield Step("DeleteObject", delete_marker_made)
+    yield Step("GetObject", get_deleted, "NoSuchKey")
+    yield Step("GetObject", lambda: b.get_object("k", params={"versionId": version_ids["marker"]}), "MethodNotAllowed")
     yield Step("GetObject", lambda: b.get_object("k", params={"versionId": "%"}), "InvalidArgument")
     yield Step("ListObjectVersions", listed)
-    yield Step("DeleteMultipleObjects", emptied)
+    yield Step("DeleteMultipleObjects", all_versions_deleted)
     yield Step("PutBucketVersioning", lambda: b.put_bucket_versioning(m.BucketVersioningConfig("Suspended")))
     yield Step("DeleteBucket", b.delete_bucket)
 
@@ -296,15 +296,15 @@ def _versions(b: oss2.Bucket) -> Iterator[Step]:
 def _refused(b: oss2.Bucket) -> Iterator[Step]:
     b.put_object("whole", b"x")
     yield Step("AppendObject", lambda: b.append_object("whole", 0, b"x"), "ObjectNotAppendable")
-    wrong = oss2.Bucket(
+    wrong_secret = oss2.Bucket(
         oss2.Auth(b.auth.credentials_provider.get_credentials().get_access_key_id(), "no"), b.endpoint, b.bucket_name
     )
-    yield Step("signature of another secret", lambda: wrong.list_objects(), "SignatureDoesNotMatch")
-    nobody = oss2.Bucket(oss2.AnonymousAuth(), b.endpoint, b.bucket_name)
-    yield Step("no signature", lambda: nobody.list_objects(), "AccessDenied")
+    yield Step("signature of another secret", lambda: wrong_secret.list_objects(), "SignatureDoesNotMatch")
+    anonymous = oss2.Bucket(oss2.AnonymousAuth(), b.endpoint, b.bucket_name)
+    yield Step("no signature", lambda: anonymous.list_objects(), "AccessDenied")
 
 
-def _not_done(b: oss2.Bucket, service: oss2.Service) -> Iterator[Step]:
+def _not_implemented(b: oss2.Bucket, service: oss2.Service) -> Iterator[Step]:
     yield Step("AppendObject", lambda: b.append_object("appended", 0, b"x"))
     yield Step("PutSymlink", lambda: b.put_symlink("whole", "link"))
     yield Step("GetSymlink", lambda: b.get_symlink("whole"), "NotSymlinkObject")

@@ -1,4 +1,4 @@
-"""alibabacloud-oss-v2, the vendor's current SDK of OSS for Python, with V4 and V1 signatures."""
+"""Steps of alibabacloud-oss-v2, the vendor's current OSS SDK for Python, with V4 and V1 signatures."""
 
 import io
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ PART = 100 * 1024
 
 
 def code_of(error: Exception) -> str:
-    """Return the code of an error, which is inside of the error of its operation."""
+    """Return the code of the service error that an operation error wraps."""
     while isinstance(error, oss.exceptions.OperationError):
         error = error.unwrap()
     return str(error.code or error.status_code) if isinstance(error, oss.exceptions.ServiceError) else ""
 
 
 def client_of(sandbox: Sandbox, version: str, **changes: Any) -> oss.Client:
-    """Return a client with signatures of a version."""
+    """Return a client for a signature version."""
     key = sandbox.access_key
     config = oss.config.load_default()
     config.credentials_provider = oss.credentials.StaticCredentialsProvider(key.id, key.secret)
@@ -34,7 +34,7 @@ def client_of(sandbox: Sandbox, version: str, **changes: Any) -> oss.Client:
 
 
 def steps(sandbox: Sandbox, version: str) -> Iterator[Step]:
-    """Yield the steps."""
+    """Yield the steps of alibabacloud-oss-v2 for a signature version."""
     client, bucket = client_of(sandbox, version), f"conform2-{version}"
     in_bucket = {"bucket": bucket}
     yield Step("PutBucket", lambda: client.put_bucket(oss.PutBucketRequest(**in_bucket)))
@@ -56,7 +56,7 @@ def steps(sandbox: Sandbox, version: str) -> Iterator[Step]:
     yield from _versions(client, f"versions2-{version}")
     anonymous = client_of(sandbox, version, credentials_provider=oss.credentials.AnonymousCredentialsProvider())
     yield Step("no signature", lambda: anonymous.get_object(oss.GetObjectRequest(**in_bucket, key="k")), "AccessDenied")
-    yield from _not_done(client, in_bucket)
+    yield from _not_implemented(client, in_bucket)
     yield Step("DeleteBucket", lambda: client.delete_bucket(oss.DeleteBucketRequest(**in_bucket)), "BucketNotEmpty")
 
 
@@ -254,7 +254,7 @@ def _versions(client: oss.Client, bucket: str) -> Iterator[Step]:
     yield Step("GetObject", lambda: client.get_object(oss.GetObjectRequest(**k)), "NoSuchKey")
 
 
-def _not_done(client: oss.Client, in_bucket: dict[str, str]) -> Iterator[Step]:
+def _not_implemented(client: oss.Client, in_bucket: dict[str, str]) -> Iterator[Step]:
     k = {**in_bucket, "key": "new"}
     yield Step("AppendObject", lambda: client.append_object(oss.AppendObjectRequest(**k, position=0, body=b"x")))
     yield Step("PutSymlink", lambda: client.put_symlink(oss.PutSymlinkRequest(**k, symlink_target="k")))

@@ -1,4 +1,4 @@
-"""Python clients of ECS, RAM and STS: the vendor's first SDK (HMAC-SHA1), and its current one (ACS3)."""
+"""Python clients of ECS, RAM and STS: the vendor's first SDK (HMAC-SHA1) and its current SDK (ACS3)."""
 
 import importlib
 import json
@@ -34,14 +34,14 @@ def code_of(error: Exception) -> str:
 
 
 def prepare(sandbox: Sandbox) -> None:
-    """Make the bucket with the disk that the scenario imports, and let nothing take time."""
+    """Create the bucket and the disk that the scenario imports, and set all durations of the sandbox to zero."""
     sandbox.state.configure(**SETTINGS)
     make_bucket(sandbox)
     put(sandbox, "disk.raw")
 
 
 def steps(sandbox: Sandbox, send: Send) -> Iterator[Step]:
-    """Yield the steps of the scenario, made by a client."""
+    """Yield the steps of the scenario for a client."""
     prepare(sandbox)
     saved: dict[str, str] = {}
 
@@ -56,7 +56,7 @@ def steps(sandbox: Sandbox, send: Send) -> Iterator[Step]:
 
 
 def core_steps(sandbox: Sandbox) -> Iterator[Step]:
-    """Yield the steps through aliyun-python-sdk-core with its request classes."""
+    """Yield the steps for aliyun-python-sdk-core and its request classes."""
     key = sandbox.access_key
 
     def send(service: str, action: str, parameters: dict[str, Any]) -> Any:
@@ -76,7 +76,7 @@ def core_steps(sandbox: Sandbox) -> Iterator[Step]:
 
 
 def tea_steps(sandbox: Sandbox) -> Iterator[Step]:
-    """Yield the steps through the current SDK: one package for each service, all on tea."""
+    """Yield the steps for the current SDK: one package per service, all based on tea."""
     config = importlib.import_module("alibabacloud_tea_openapi.models").Config(
         access_key_id=sandbox.access_key.id,
         access_key_secret=sandbox.access_key.secret,
@@ -93,11 +93,11 @@ def tea_steps(sandbox: Sandbox) -> Iterator[Step]:
         models = importlib.import_module(f"{TEA_PACKAGES[service]}.models")
         method = getattr(clients[service], _snake(action))
         kind = getattr(models, f"{action}Request", None)
-        if kind is None:  # GetCallerIdentity takes none
+        if kind is None:  # GetCallerIdentity has no request class
             return method().body.to_map()
         request, given = kind().from_map(parameters), {_flat(name) for name in parameters}
         for name in vars(request):
-            # from_map makes empty lists of what was not given, which the constructor, and so a user, does not.
+            # from_map sets missing parameters to empty lists; the constructor, which users call, does not.
             if _flat(name) not in given:
                 setattr(request, name, None)
         return method(request).body.to_map()
@@ -106,7 +106,7 @@ def tea_steps(sandbox: Sandbox) -> Iterator[Step]:
 
 
 def _snake(action: str) -> str:
-    """Return CreateVSwitch as create_vswitch, GetOSS as get_oss: as the SDK names its methods."""
+    """Return the name of the SDK's method: create_vswitch for CreateVSwitch, get_oss for GetOSS."""
     text = action[0].lower()
     for before, letter in pairwise(action):
         text += f"_{letter.lower()}" if letter.isupper() and before.islower() else letter.lower()

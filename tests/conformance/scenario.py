@@ -1,7 +1,7 @@
-"""The calls of ECS, RAM and STS that every RPC client makes, as data: the same for Python and for Node.
+"""Calls of ECS, RAM and STS that every RPC client makes, as data for Python and Node.
 
-A call has its parameters by their names in the API's documents; lists are lists. "{name}" in a text stands for a value
-that an earlier answer gave (`save`: name -> path in the answer). `settings` are changed in the sandbox before the call.
+A call has its parameters by the names of the API reference; lists are lists. "{name}" in a string stands for a value
+of an earlier response (`save`: name -> path in the response). `settings` are set in the sandbox before the call.
 """
 
 import json
@@ -22,7 +22,7 @@ SYSTEM: dict[str, Any] = {"PolicyType": "System", "PolicyName": "AliyunECSImageI
 CUSTOM: dict[str, Any] = {"PolicyType": "Custom", "PolicyName": "conform"}
 DISK = [{"OSSBucket": "bkt", "OSSObject": "disk.raw", "Format": "raw"}]
 TAG = [{"Key": "k", "Value": "v"}]
-# No wait is part of the scenario: a client sees each end at once.
+# All durations are zero, so that no call has to wait for an earlier one.
 SETTINGS = {
     "import_s": 0.0, "import_queue_s": 0.0, "image_ready_s": 0.0, "copy_s": 0.0, "snapshot_held_s": 0.0,
     "instance_pending_s": 0.0, "instance_start_s": 0.0, "console_lag_s": 0.0, "instance_console": "boots",
@@ -31,13 +31,13 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Call:
-    """One call."""
+    """A call of one action, and the error code it must have."""
 
     service: str
     action: str
     parameters: dict[str, Any] = field(default_factory=dict)
     code: str = ""
-    """The error code that it must end in; empty for success."""
+    """The expected error code; empty for success."""
     save: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -98,7 +98,7 @@ CALLS: tuple[Call, ...] = (
     _ram("DetachPolicyFromRole", "EntityNotExist.Role.Policy", RoleName=ROLE, **CUSTOM),
     _ram("DeletePolicy", PolicyName="conform"),
     _ram("DeleteRole", "DeleteConflict.Role.Policy", RoleName=ROLE),
-    # The account itself assumes no role.
+    # The account itself cannot assume a role.
     Call("sts", "AssumeRole", {"RoleArn": "{arn}", "RoleSessionName": "run"}, "NoPermission"),
     _ecs("DescribeRegions"),
     _ecs("DescribeZones"),
@@ -151,7 +151,7 @@ CALLS: tuple[Call, ...] = (
     _ecs("DeleteImage", ImageId="{image}"),
     _ecs("DeleteSnapshot", SnapshotId="{snapshot}"),
     _ecs("DeleteImage", "InvalidImageId.NotFound", ImageId="{image}"),
-    # Not done: refused by name.
+    # Not implemented: refused with the name of the operation.
     _ecs("CreateImage", SnapshotId="s-1"),
     _ecs("DescribeAccountAttributes"),
     _ecs("DescribeDisks"),
@@ -160,7 +160,7 @@ CALLS: tuple[Call, ...] = (
 
 
 def filled(value: Any, saved: dict[str, str]) -> Any:
-    """Return parameters with the saved values in their places."""
+    """Return parameters with each "{name}" replaced by its saved value."""
     if isinstance(value, str):
         for name, given in saved.items():
             value = value.replace(f"{{{name}}}", given)
@@ -173,12 +173,12 @@ def filled(value: Any, saved: dict[str, str]) -> Any:
 
 
 def found(answer: Any, path: str) -> str:
-    """Return the text at a path such as Images.Image.0.ImageId."""
+    """Return the string at a path such as Images.Image.0.ImageId."""
     for step in path.split("."):
         answer = answer[int(step)] if step.isdecimal() else answer[step]
     return str(answer)
 
 
 def as_json() -> list[dict[str, Any]]:
-    """Return the calls for a client in another process."""
+    """Return the calls as JSON objects, for a client in another process."""
     return [asdict(call) for call in CALLS]

@@ -1,43 +1,43 @@
-"""Steps of a client: one call each, what it is expected to end in, and what it ended in.
+"""Steps of a client: one call each, with the expected and the actual outcome.
 
-A step is `ok` when the client got what the service's documents promise, `501` when the sandbox refused the operation by
-its name, and wrong otherwise. A client's steps run in order against one sandbox, because later ones use what earlier
-ones made.
+A step is `ok` if the response is as documented by the service, `501` if the sandbox refused the operation as not
+implemented, and wrong otherwise. The steps of a client run in order against one sandbox: later steps use what earlier
+steps created.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-NOT_DONE = frozenset({"NotImplemented", "NotImplementedBySandbox"})
+NOT_IMPLEMENTED = frozenset({"NotImplemented", "NotImplementedBySandbox"})
 
 
 @dataclass(frozen=True)
 class Step:
-    """One call: the operation that it stands for, and the error code that it must end in (empty for success)."""
+    """One call: its operation, and the expected error code (empty for success)."""
 
     operation: str
     do: Callable[[], Any]
     code: str = ""
-    """Where a client gives no code (HEAD without a body) its HTTP status as a text."""
+    """The HTTP status as a string if the client has no code (HEAD has no body)."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a step ended in: ok, 501, or a text that says what was wrong."""
+    """The result of a step: ok, 501, or a text with what was wrong."""
 
     operation: str
     result: str
 
 
 def run(steps: Iterable[Step], code_of: Callable[[Exception], str]) -> Iterator[Outcome]:
-    """Run steps; `code_of` gives the error code of a client's exception."""
+    """Run steps. `code_of` returns the error code of an exception of the client."""
     for step in steps:
         try:
             answer = step.do()
-        except Exception as error:  # noqa: BLE001 - whatever a client raises is its outcome
+        except Exception as error:  # noqa: BLE001 - any exception of a client is its outcome
             code = code_of(error)
-            if code in NOT_DONE or code == "501":
+            if code in NOT_IMPLEMENTED or code == "501":
                 yield Outcome(step.operation, "501")
             elif step.code and code == step.code:
                 yield Outcome(step.operation, "ok")
@@ -53,7 +53,7 @@ def run(steps: Iterable[Step], code_of: Callable[[Exception], str]) -> Iterator[
 
 
 def merged(outcomes: Iterable[Outcome]) -> dict[str, str]:
-    """Return the result of each operation: wrong if any of its steps was, 501 if any was refused by name."""
+    """Return the result of each operation: wrong if any of its steps was wrong, else 501 if any was 501."""
     found: dict[str, str] = {}
     for outcome in outcomes:
         former = found.get(outcome.operation, "ok")

@@ -1,4 +1,4 @@
-"""The vendor's clients against the sandbox: none of their calls is answered wrongly."""
+"""Tests of the results of the vendor's clients against the sandbox."""
 
 import importlib.util
 
@@ -18,8 +18,8 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_client_gets_what_the_page_says(name: str) -> None:
-    """No operation is answered wrongly, and the generated page is up to date."""
+def test_the_results_of_a_client_are_those_on_the_page(name: str) -> None:
+    """No operation has a wrong response, and the generated page is up to date."""
     from tests.conformance import matrix
 
     if name in matrix.NODE_CLIENTS and matrix.missing_node():
@@ -28,19 +28,19 @@ def test_a_client_gets_what_the_page_says(name: str) -> None:
         pytest.skip("run: pip install -e '.[clients]'")
     results = matrix.outcomes(name)
     assert {operation: result for operation, result in results.items() if result not in ("ok", "501")} == {}
-    assert results == matrix.columns()[name]
+    assert results == matrix.documented_results()[name]
 
 
 def test_the_page_has_every_client() -> None:
-    """A client that is added is shown."""
+    """A new client has a column on the page."""
     from tests.conformance import matrix
 
     assert list(matrix.CLIENTS) == NAMES
-    assert set(matrix.columns()) == set(NAMES)
+    assert set(matrix.documented_results()) == set(NAMES)
 
 
 def test_the_worst_outcome_of_an_operation_counts() -> None:
-    """Wrong before 501 before ok."""
+    """A wrong result takes precedence over 501, and 501 over ok."""
     outcomes = [
         Outcome("a", "ok"),
         Outcome("a", "wrong: x"),
@@ -55,8 +55,8 @@ def _raise(code: str) -> None:
     raise LookupError(code)
 
 
-def test_what_a_step_ends_in() -> None:
-    """The expected code, a refusal by name, or anything else."""
+def test_the_outcome_of_a_step() -> None:
+    """The expected code is ok, "not implemented" is 501, and everything else is wrong."""
     steps = [
         Step("ok", lambda: None),
         Step("refused", lambda: _raise("NoSuchKey"), "NoSuchKey"),

@@ -1,4 +1,4 @@
-"""Clients with fixed host names, in a network namespace that has nothing but the sandbox: the recipe of the docs."""
+"""Tests of clients with fixed host names, in a network namespace that contains only the sandbox."""
 
 import importlib.util
 import json
@@ -14,8 +14,8 @@ import pytest
 
 from aliyun_import.sandbox.sample import write_sample_disk
 
-RECIPE = Path(__file__).parents[2] / "docs" / "sandbox.md"
-BUCKET = "rehearsed-bucket"
+PAGE = Path(__file__).parents[2] / "docs" / "sandbox.md"
+BUCKET = "fixed-hosts-bucket"
 REGIONS = ("cn-hangzhou", "cn-beijing")
 ROLE = """
 import json
@@ -43,30 +43,30 @@ assert bucket.get_object("k").read() == b"data"
 """.replace("BUCKET", BUCKET)
 
 
-def _recipe(names: str) -> list[str]:
-    """Return the lines of the recipe after the one that makes the namespace, for a bucket and more host names."""
-    block = RECIPE.read_text().partition("\nunshare --map-root-user")[2].partition("\n```")[0]
+def _documented_commands(names: str) -> list[str]:
+    """Return the commands of the page after `unshare`, with the bucket and more host names filled in."""
+    block = PAGE.read_text().partition("\nunshare --map-root-user")[2].partition("\n```")[0]
     lines = [line.strip() for line in block.splitlines()[1:]]
-    assert len(lines) > 5, "the recipe was not found in the docs"
+    assert len(lines) > 5, "the page has no commands after unshare"
     return [
         re.sub(r"\bBUCKET\b", BUCKET, line).replace('names="localhost', f'names="{names} localhost') for line in lines
     ]
 
 
 def run_in_namespace(directory: Path, commands: list[str], *, names: str = "") -> subprocess.CompletedProcess[str]:
-    """Follow the recipe in a directory, run commands there, and stop the sandbox."""
+    """Start the sandbox as documented in a namespace, run commands there, and stop the sandbox."""
     (directory / "bin").mkdir()
     tool = directory / "bin" / "aliyun-import"
     tool.write_text(f'#!/bin/sh\nexec {sys.executable} -m aliyun_import "$@"\n')
     tool.chmod(0o755)
-    script = "\n".join(["set -e", *_recipe(names), "trap 'kill $(jobs -p); wait' EXIT", *commands])
+    script = "\n".join(["set -e", *_documented_commands(names), "trap 'kill $(jobs -p); wait' EXIT", *commands])
     environment = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
     environment |= {
         "PATH": f"{tool.parent}:{os.environ['PATH']}",
         "HOME": str(directory),
         "XDG_STATE_HOME": str(directory),
     }
-    environment |= {"PYTHONPATH": str(RECIPE.parents[1])}
+    environment |= {"PYTHONPATH": str(PAGE.parents[1])}
     command = ["unshare", "--map-root-user", "--net", "--mount", "bash", "-c", script]
     done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
@@ -74,7 +74,7 @@ def run_in_namespace(directory: Path, commands: list[str], *, names: str = "") -
 
 
 def _no_namespaces() -> str:
-    """Return why there are no network namespaces here, or an empty text."""
+    """Return why network namespaces are not available, or an empty string."""
     if shutil.which("unshare") is None or shutil.which("ip") is None:
         return "unshare or ip is missing"
     done = subprocess.run(["unshare", "--map-root-user", "--net", "--mount", "true"], capture_output=True, text=True)
@@ -82,8 +82,8 @@ def _no_namespaces() -> str:
 
 
 @pytest.mark.root
-def test_the_recipe_leads_fixed_https_hosts_to_the_sandbox(tmp_path: Path) -> None:
-    """oss2 with a virtual-hosted https address, the core over plain http, and the tool itself with its own hosts."""
+def test_the_documented_commands_redirect_fixed_https_hosts_to_the_sandbox(tmp_path: Path) -> None:
+    """oss2 with a virtual-hosted https address, the core SDK over http and the tool itself reach the sandbox."""
     if _no_namespaces():
         pytest.skip(_no_namespaces())
     write_sample_disk(tmp_path / "disk.raw", size_bytes=1 << 30)
@@ -109,10 +109,10 @@ IMG_UTILS = "aliyun-img-utils image {} --access-key SANDBOX-KEY --access-secret 
 
 @pytest.mark.root
 @pytest.mark.clients
-def test_aliyun_img_utils_goes_through_its_whole_flow(tmp_path: Path) -> None:
-    """Upload, create, replicate, publish, deprecate, delete: unpatched, with the hosts that are in its code.
+def test_aliyun_img_utils_completes_its_workflow(tmp_path: Path) -> None:
+    """Unmodified aliyun-img-utils uploads, creates, replicates, publishes, deprecates and deletes an image.
 
-    It reports some failures as success, so that the requests and what is left count, and not its exit code alone.
+    It reports some failures as success, so the test checks the requests and not only the exit code.
     """
     if importlib.util.find_spec("aliyun_img_utils") is None:
         pytest.skip("run: pip install -e '.[clients]'")
@@ -122,26 +122,26 @@ def test_aliyun_img_utils_goes_through_its_whole_flow(tmp_path: Path) -> None:
     (tmp_path / "oss.py").write_text(OSS)
     (tmp_path / "role.py").write_text(ROLE)
     regions = ",".join(REGIONS)
-    flow = [
+    workflow = [
         "upload --image-file disk.qcow2.raw --blob-name disk.raw",
-        "create --image-name rehearsal --platform SUSE --blob-name disk.raw --image-description test --disk-size 20",
-        "info --image-name rehearsal",
-        f"replicate --image-name rehearsal --regions {regions}",
-        f"publish --image-name rehearsal --launch-permission VISIBLE --regions {regions}",
-        "share-permission --image-name rehearsal",
-        f"deprecate --image-name rehearsal --regions {regions}",
-        f"delete --image-name rehearsal --regions {regions} --force",
+        "create --image-name test-image --platform SUSE --blob-name disk.raw --image-description test --disk-size 20",
+        "info --image-name test-image",
+        f"replicate --image-name test-image --regions {regions}",
+        f"publish --image-name test-image --launch-permission VISIBLE --regions {regions}",
+        "share-permission --image-name test-image",
+        f"deprecate --image-name test-image --regions {regions}",
+        f"delete --image-name test-image --regions {regions} --force",
     ]
-    ask = "curl -sf http://127.0.0.1/_sandbox"
+    control = "curl -sf http://127.0.0.1/_sandbox"
     run_in_namespace(
         tmp_path,
         [
             f"{sys.executable} oss.py",
             f"{sys.executable} role.py",
-            f"""{ask}/settings -d '{{"launch_permission_allowed": true, "copy_s": 0}}'""",
+            f"""{control}/settings -d '{{"launch_permission_allowed": true, "copy_s": 0}}'""",
             f"export PATH={Path(sys.executable).parent}:$PATH",
-            *(f"yes | {IMG_UTILS.format(command)}" for command in flow),
-            f"{ask}/requests > requests.json",
+            *(f"yes | {IMG_UTILS.format(command)}" for command in workflow),
+            f"{control}/requests > requests.json",
         ],
         names=" ".join(
             (*(f"ecs.{region}.aliyuncs.com" for region in REGIONS), f"{BUCKET}.oss-accelerate.aliyuncs.com")
@@ -153,7 +153,7 @@ def test_aliyun_img_utils_goes_through_its_whole_flow(tmp_path: Path) -> None:
     in_each_region = ("ModifyImageSharePermission", "TagResources", "DeleteImage")
     assert {name: done[name] for name in once} == dict.fromkeys(once, 1)
     assert {name: done[name] for name in in_each_region} == dict.fromkeys(in_each_region, len(REGIONS))
-    # Whether the blob is there is asked before it is.
+    # The tool requests the metadata of the object before it uploads it.
     assert {(entry["operation"], entry["code"]) for entry in requests if entry["status"] != 200} == {
         ("GetObjectMeta", "NoSuchKey")
     }
