@@ -1,6 +1,6 @@
-"""Seeded mutation of disk images: whatever is on a disk, the readers give an answer or one of their own errors.
+"""Seeded mutation of disk images: for every input, a reader returns a result or raises one of its own errors.
 
-A short run is part of the default tests. The long one, 5,000 images for each reader, is
+A short run is part of the default tests. The long run, with 5,000 images for each reader, is
 
     python -m tests.fuzz.run --runs 5000
 
@@ -8,5 +8,5 @@ A short run is part of the default tests. The long one, 5,000 images for each re
 
     python -m tests.fuzz.run --reader NAME --seed S --first N --runs 1
 
-shows it again.
+reproduces it.
 """

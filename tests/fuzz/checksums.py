@@ -1,4 +1,4 @@
-"""Checksums of damaged images, recomputed so that a reader that verifies them reaches the damage."""
+"""Recomputation of the checksums of damaged images, so that readers which verify them read the damaged fields."""
 
 import struct
 import zlib
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from tests.disk.build import SECTOR
 from tests.fuzz.mutate import Patch
 
-# An array that a damaged header makes larger is left wrong.
+# The checksum of a larger array, of which the damaged header has the size, is not recomputed.
 _MAX_ARRAY_BYTES = 1 << 20
 
 
 def repaired_gpt(image: bytearray) -> Iterator[Patch]:
-    """Return the checksums of both headers of a GPT and of the arrays that they name."""
+    """Yield the checksums of both headers of a GPT and of their partition arrays."""
     for at in (SECTOR, len(image) - SECTOR):
         header = bytearray(image[at : at + 92])
         lba, count, entry_bytes = struct.unpack_from("<QII", header, 72)
@@ -25,7 +25,7 @@ def repaired_gpt(image: bytearray) -> Iterator[Patch]:
 
 
 def repaired_vhd(image: bytearray) -> Iterator[Patch]:
-    """Return the checksums of a VHD: of the footer, its copy and the second header, where they begin as such."""
+    """Yield the checksums of a VHD's footer, its copy and the dynamic header, if their cookies are intact."""
     for at, length, sum_at, mark in (
         (0, SECTOR, 64, b"conectix"),
         (SECTOR, 1024, 36, b"cxsparse"),
@@ -38,7 +38,7 @@ def repaired_vhd(image: bytearray) -> Iterator[Patch]:
 
 
 def repaired_xz_index(image: bytearray) -> Iterator[Patch]:
-    """Return the checksums of the footer of an .xz file, and of the index in front of it."""
+    """Yield the checksums of the footer and the index of an .xz file."""
     footer_at = len(image) - 12
     index_at = footer_at - (int.from_bytes(image[footer_at + 4 : footer_at + 8], "little") + 1) * 4
     if index_at > 0:

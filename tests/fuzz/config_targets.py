@@ -1,4 +1,4 @@
-"""Fuzz targets: the configurations of a guest, damaged as texts, and unified kernel images."""
+"""Fuzz targets: configuration files of a guest, unified kernel images and a FAT."""
 
 from contextlib import suppress
 
@@ -12,8 +12,8 @@ from tests.disk.trees import Tree
 from tests.fuzz.disk_targets import read_fat
 from tests.fuzz.target import Target
 
-_MARK = b"\n\0\0#"
-# Every configuration that is read as a text. A damaged one is put back to its path.
+_SEPARATOR = b"\n\0\0#"
+# Every configuration file that is read as text. All are damaged as one text, and each is put back at its path.
 _TEXTS: Files = {
     "/boot/grub/grub.cfg": grub_menu(("a", "/boot/vmlinuz-a", "/boot/i"), ("b", "/boot/b", ""), default="1>0"),
     "/boot/grub/grubenv": b"saved_entry=a\nkernelopts=root=UUID=1\n",
@@ -37,12 +37,12 @@ _TEXTS: Files = {
 
 
 def _joined() -> bytes:
-    return _MARK.join(text for text in _TEXTS.values() if isinstance(text, bytes))
+    return _SEPARATOR.join(text for text in _TEXTS.values() if isinstance(text, bytes))
 
 
 def _read_texts(reader: Reader) -> None:
-    """Inspect a guest with the damaged texts in their places."""
-    texts = reader.pread(0, reader.size).split(_MARK)
+    """Inspect a guest with the damaged texts as its configuration files."""
+    texts = reader.pread(0, reader.size).split(_SEPARATOR)
     tree: Tree = debian() | dict(zip(_TEXTS, texts, strict=False))
     looked_at(tree)
 

@@ -24,7 +24,7 @@ _PATH = Path("disk.img")
 
 
 def _read_disk(file: Reader) -> None:
-    """Do what an inspection does, without the guest, and read all of the disk besides."""
+    """Inspect a disk without its guest, and read its contents."""
     disk = open_container(file, _PATH).disk
     if disk is not None:
         _read_all(disk)
@@ -40,7 +40,7 @@ def _read_all(disk: Reader) -> None:
 
 
 def _inspect(file: Reader) -> None:
-    """Do all that an inspection does."""
+    """Inspect a disk with its guest."""
     disk = open_container(file, _PATH).disk
     if disk is None:
         return
@@ -50,16 +50,16 @@ def _inspect(file: Reader) -> None:
 
 
 def _read_child(file: Reader) -> None:
-    """Read a differencing VHD with a sound parent."""
-    _read_family({"child.vhd": file, "base.vhd": BytesReader(_parent())})
+    """Read a damaged differencing VHD with an intact parent."""
+    _read_differencing({"child.vhd": file, "base.vhd": BytesReader(_parent())})
 
 
 def _read_parent(file: Reader) -> None:
-    """Read a sound differencing VHD with this parent."""
-    _read_family({"child.vhd": BytesReader(_child()), "base.vhd": file})
+    """Read an intact differencing VHD with a damaged parent."""
+    _read_differencing({"child.vhd": BytesReader(_child()), "base.vhd": file})
 
 
-def _read_family(files: Mapping[str, Reader]) -> None:
+def _read_differencing(files: Mapping[str, Reader]) -> None:
     def neighbour(name: str) -> Neighbour | None:
         return Neighbour(files[name], 0) if name in files else None
 
@@ -80,7 +80,7 @@ def _child() -> bytes:
 
 
 def read_fat(reader: Reader) -> None:
-    """Read every name and file of a FAT."""
+    """Read every name and every file of a FAT."""
     with suppress(ReadProblem):
         walk(Fat(reader))
 
@@ -99,7 +99,7 @@ def _mbr() -> bytes:
 
 
 def _system() -> bytes:
-    """Make a disk that starts under UEFI, with a Debian on its second partition and a physical volume on its third."""
+    """Build a UEFI disk with a Debian on its second partition and an LVM physical volume on its third."""
     root, volume = image("guest-debian"), image("lvm-head")
     parts = [
         Part(2048, 2048, build.ESP),

@@ -1,4 +1,4 @@
-"""Fuzz targets: file systems, volumes and guests, damaged where their readers read."""
+"""Fuzz targets: file systems, logical volumes, guests and initramfs archives."""
 
 import gzip
 import lzma
@@ -21,14 +21,14 @@ from tests.fuzz.target import Target
 
 _CHUNK = 1 << 20
 _MAX_NODES = 600
-# The large directory of the tree has 700 names alike; the first of them tell as much.
+# The large directory of the tree has 700 similar names; the first 40 cover the same code.
 _MAX_NAMES = 40
-# The tree is 31 directories deep; damage can put a directory into itself.
+# The tree is 31 directories deep; damage can make a directory its own descendant.
 _MAX_DEPTH = 35
 
 
 def walk(files: FileSystem) -> None:
-    """Go through everything that a tree has, as far as it can be read, and along some links."""
+    """Read all directories, files and links of a tree that can be read, and resolve some paths through links."""
     pending = [(files.root, 0)]
     seen = 0
     while pending and seen < _MAX_NODES:
@@ -97,7 +97,7 @@ def _read_initramfs(reader: Reader) -> None:
 
 
 def _read_packed(reader: Reader) -> None:
-    """Pack a damaged archive, so that the decompressor has nothing to complain about."""
+    """Read a damaged archive in valid compression, so that the damage is beyond the decompressor."""
     archive = reader.pread(0, reader.size)
     for packed in (gzip.compress(archive, 1), lz4_legacy(archive), ZSTD.compress(archive, 1)):
         _read_initramfs(BytesReader(packed))

@@ -1,4 +1,4 @@
-"""Run of the mutations: `python -m tests.fuzz.run --runs 5000`."""
+"""Fuzz runner: `python -m tests.fuzz.run --runs 5000`."""
 
 import argparse
 import sys
@@ -11,7 +11,7 @@ from tests.fuzz.mutate import Mutations
 from tests.fuzz.targets import TARGETS
 
 DEFAULT_SEED = 20261124
-# What one image may take.
+# Limits for one image.
 MAX_SECONDS, MAX_BYTES = 2.0, 256 * MIB
 # The interpreter with the readers loaded maps some 60 MiB itself.
 _INTERPRETER_BYTES = 96 * MIB
@@ -19,7 +19,7 @@ _BATCH = 500
 
 
 def batch(reader: str, seed: str, first: str, runs: str) -> list[str]:
-    """Read so many mutated images, in the child; gives a line for each failure."""
+    """Read `runs` mutated images, in the child process, and return one line per failure."""
     target = TARGETS[reader]
     mutations = Mutations(target.make(), target.regions, seed=int(seed), repair=target.repair)
     failures = []
@@ -28,7 +28,7 @@ def batch(reader: str, seed: str, first: str, runs: str) -> list[str]:
         began = time.process_time()
         try:
             target.read(damaged)
-        except Exception as error:  # noqa: BLE001 -- which ones come out is the question
+        except Exception as error:  # noqa: BLE001 -- any exception is a failure
             failures.append(f"{number}: {type(error).__name__}: {error}")
         seconds = time.process_time() - began
         if seconds > MAX_SECONDS:
@@ -37,7 +37,7 @@ def batch(reader: str, seed: str, first: str, runs: str) -> list[str]:
 
 
 def fuzz(reader: str, *, seed: int = DEFAULT_SEED, first: int = 0, runs: int) -> list[str]:
-    """Read so many mutated images in bounded children; gives a line for each failure, how to repeat it included."""
+    """Read `runs` mutated images in limited child processes, and return one line per failure with its seed."""
     failures = []
     limits = Limits(memory_bytes=MAX_BYTES + _INTERPRETER_BYTES, cpu_s=60 + _BATCH, wall_s=120.0 + 2 * _BATCH)
     for start in range(first, first + runs, _BATCH):
@@ -51,9 +51,11 @@ def fuzz(reader: str, *, seed: int = DEFAULT_SEED, first: int = 0, runs: int) ->
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run from the command line; 0 when nothing failed."""
+    """Run the command line. Return 0 if nothing failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.run", description="Read mutated disk images.")
-    parser.add_argument("--reader", action="append", choices=sorted(TARGETS), help="this one alone (repeatable)")
+    parser.add_argument(
+        "--reader", action="append", choices=sorted(TARGETS), help="read with this reader only (repeatable)"
+    )
     parser.add_argument("--runs", type=int, default=5000, help="images for each reader (default: 5000)")
     parser.add_argument("--first", type=int, default=0, help="number of the first image (default: 0)")
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help=f"default: {DEFAULT_SEED}")

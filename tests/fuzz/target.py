@@ -8,13 +8,13 @@ from aliyun_import.disk.reader import BytesReader, Reader
 from tests.fuzz.mutate import Region, Repair
 
 
-class _Watching:
-    """A reader that remembers where it was asked."""
+class _RecordingReader:
+    """A reader that records the ranges of its short reads."""
 
     def __init__(self, data: bytes, metadata_bytes: int) -> None:
         self._inner = BytesReader(data)
         self._metadata_bytes = metadata_bytes
-        self.asked: set[Region] = set()
+        self.ranges: set[Region] = set()
 
     @property
     def size(self) -> int:
@@ -22,7 +22,7 @@ class _Watching:
 
     def pread(self, offset: int, length: int) -> bytes:
         if 0 < length <= self._metadata_bytes and offset < self.size:
-            self.asked.add((offset, min(offset + length, self.size)))
+            self.ranges.add((offset, min(offset + length, self.size)))
         return self._inner.pread(offset, length)
 
 
@@ -30,23 +30,23 @@ class _Watching:
 class Target:
     """A reader under test.
 
-    `make` makes a sound image; `read` may raise nothing at all: a ReadProblem that is allowed, it catches. `places` are
-    damaged: written down here, or, where there are none, those that `read` asks a sound image for in pieces of at most
-    `metadata_bytes` (longer ones are contents, which anybody may fill with anything). `repair` makes checksums right.
+    `make` builds an intact image. `read` must not raise: it catches an allowed ReadProblem itself. If
+    `ranges_to_damage` is empty, the ranges of at most `metadata_bytes` that `read` reads from an intact image are
+    damaged; longer reads are file contents. `repair` makes the checksums valid. `needs` is a module that must be installed.
     """
 
     make: Callable[[], bytes]
     read: Callable[[Reader], None]
-    places: tuple[Region, ...] = ()
+    ranges_to_damage: tuple[Region, ...] = ()
     metadata_bytes: int = 8192
     repair: Repair | None = None
     needs: str = ""
 
     @cached_property
     def regions(self) -> tuple[Region, ...]:
-        """Return the places that are damaged."""
-        if self.places:
-            return self.places
-        watching = _Watching(self.make(), self.metadata_bytes)
-        self.read(watching)
-        return tuple(sorted(watching.asked))
+        """Return the ranges to damage."""
+        if self.ranges_to_damage:
+            return self.ranges_to_damage
+        recording = _RecordingReader(self.make(), self.metadata_bytes)
+        self.read(recording)
+        return tuple(sorted(recording.ranges))

@@ -8,7 +8,7 @@ from tests.fuzz.disk_targets import DISK_TARGETS
 from tests.fuzz.guest_targets import GUEST_TARGETS
 from tests.fuzz.target import Target
 
-# What needs a package of an extra is there when the package is.
+# A target that needs an optional package is left out if the package is not installed.
 TARGETS: Mapping[str, Target] = {
     name: target
     for name, target in (DISK_TARGETS | GUEST_TARGETS | CONFIG_TARGETS).items()
