@@ -1,4 +1,4 @@
-"""Reports of disks that do not exist, for the tests of the checks."""
+"""Reports of fictitious disks, for the tests of the checks."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -131,7 +131,7 @@ def request(**changes: Any) -> ImportRequest:
 
 
 def findings(disk: DiskReport, asked: ImportRequest | None = None, *, is_system: bool = True) -> dict[str, Finding]:
-    """Run all checks of a disk; the findings by id. Each is made as its check was declared."""
+    """Run all checks of a disk, and return the findings by id. Assert that each is as its check declares."""
     asked = asked or request()
     if not is_system:
         asked = replace(asked, disks=(*asked.disks, *asked.disks))
@@ -139,5 +139,5 @@ def findings(disk: DiskReport, asked: ImportRequest | None = None, *, is_system:
     for finding in found:
         assert finding.severity in find_check(finding.rule).severities
         assert finding.source == find_check(finding.rule).source
-    assert len({finding.rule for finding in found}) == len(found), "a check has one finding"
+    assert len({finding.rule for finding in found}) == len(found), "a check has more than one finding"
     return {finding.rule: finding for finding in found}

@@ -91,18 +91,18 @@ def test_the_remedy_for_a_loader_outside_the_removable_path_has_both_paths() -> 
 
 
 def test_the_remedy_for_windows_without_a_loader_has_the_tools_of_windows() -> None:
-    """There is no grub-install there, whether a loader is missing or only at another path."""
+    """Windows has no grub-install, whether a loader is missing or only at another path."""
     windows = replace(ROOT, filesystem="ntfs", type_name="NTFS or exFAT")
     loader = replace(LOADER, path="EFI/Microsoft/Boot/bootmgfw.efi", removable=False)
-    for loaders, words in (((), "bootrec /fixmbr"), ((loader,), loader.path)):
+    for loaders, text in (((), "bootrec /fixmbr"), ((loader,), loader.path)):
         found = findings(report(partitions=(windows,), guest=None, boot=BootEvidence(loaders=loaders)))
         remedy = found["nothing-starts"].remedy or ""
-        assert words in remedy
+        assert text in remedy
         assert "grub" not in remedy
 
 
 def test_an_unreadable_esp_is_unknown_and_not_a_failure() -> None:
-    """It is not known whether UEFI could boot it, so nothing is concluded."""
+    """Whether UEFI can boot the disk is not known, so the finding does not block."""
     esp = replace(ESP, number=1)
     found = findings(
         report(
@@ -131,7 +131,7 @@ def test_a_boot_mode_that_contradicts_the_disk_blocks(boot: BootEvidence, asked:
 
 
 def test_both_modes_need_evidence_of_both() -> None:
-    """UEFI-Preferred starts by BIOS on some types of instances and by UEFI on others."""
+    """UEFI-Preferred boots with BIOS on some instance types and with UEFI on others."""
     both = replace(UEFI, bios=BIOS.bios)
     for boot, blocks in ((UEFI, True), (BIOS, True), (both, False)):
         found = findings(report(boot=boot), request(boot_mode=BootMode.UEFI_PREFERRED))
@@ -145,18 +145,20 @@ def test_a_disk_that_boots_with_both_modes_has_a_note() -> None:
 
 
 @each_row(
-    ("is_", "asked", "severity"),
+    ("actual", "requested", "severity"),
     [
         (Architecture.X86_64, Architecture.ARM64, Severity.BLOCKS),
         (Architecture.ARM64, Architecture.X86_64, Severity.BLOCKS),
         (Architecture.I386, Architecture.X86_64, Severity.WARNS),
     ],
 )
-def test_an_architecture_that_contradicts_the_disk(is_: Architecture, asked: Architecture, severity: Severity) -> None:
+def test_an_architecture_that_contradicts_the_disk(
+    actual: Architecture, requested: Architecture, severity: Severity
+) -> None:
     """ARM and x86 exclude each other; 32-bit programs may run on a 64-bit kernel."""
-    disk = report(architecture=is_, boot=UEFI if is_ is Architecture.ARM64 else BIOS)
-    assert findings(disk, request(architecture=asked))["architecture-contradicts"].severity is severity
-    assert "architecture-contradicts" not in findings(disk, request(architecture=is_))
+    disk = report(architecture=actual, boot=UEFI if actual is Architecture.ARM64 else BIOS)
+    assert findings(disk, request(architecture=requested))["architecture-contradicts"].severity is severity
+    assert "architecture-contradicts" not in findings(disk, request(architecture=actual))
 
 
 def test_an_os_type_that_contradicts_the_disk_blocks() -> None:
@@ -188,18 +190,18 @@ def test_a_small_disk_is_a_note_for_linux_and_a_warning_for_windows() -> None:
 
 def test_an_encrypted_disk_is_blocked_only_if_no_root_was_found() -> None:
     """An encrypted home beside a plain root boots; an encrypted root waits for a passphrase."""
-    locked, btrfs = Evidence(what="luks", where="partition 2"), Evidence(what="btrfs", where="partition 1")
+    luks, btrfs = Evidence(what="luks", where="partition 2"), Evidence(what="btrfs", where="partition 1")
     for unread, system, severity in (
-        ((locked,), GuestReport(), Severity.BLOCKS),
-        ((btrfs, locked), GuestReport(), Severity.UNKNOWN),  # swap or data may be what is encrypted
-        ((locked,), guest(), Severity.NOTE),
+        ((luks,), GuestReport(), Severity.BLOCKS),
+        ((btrfs, luks), GuestReport(), Severity.UNKNOWN),  # swap or data may be what is encrypted
+        ((luks,), guest(), Severity.NOTE),
     ):
         found = findings(report(guest=replace(system, unread=unread)))
         assert found["root-encrypted"].severity is severity
 
 
 def test_a_hibernated_linux_is_found() -> None:
-    """Its swap space has a saved session, which is resumed on other hardware."""
+    """The swap space has a saved session, which would be resumed on other hardware."""
     swap = replace(ROOT, number=2, filesystem="swap-suspended")
     assert findings(report(partitions=(ROOT, swap)))["hibernated"].severity is Severity.WARNS
 
@@ -229,7 +231,7 @@ def test_a_loader_for_another_processor_than_the_system_blocks() -> None:
 
 
 def test_a_loader_that_no_new_instance_finds_is_a_note_if_bios_boots_the_disk() -> None:
-    """It is imported with BIOS; the note has what is missing for UEFI."""
+    """The disk is imported with BIOS; the note has what is missing for UEFI."""
     loader = replace(LOADER, path="EFI/debian/grubx64.efi", removable=False)
     found = findings(report(boot=replace(BIOS, loaders=(loader,))))
     assert {name: finding.severity for name, finding in found.items()} == {"no-removable-loader": Severity.NOTE}
@@ -237,14 +239,14 @@ def test_a_loader_that_no_new_instance_finds_is_a_note_if_bios_boots_the_disk() 
 
 def test_a_root_on_an_unsupported_file_system_warns() -> None:
     """Btrfs in place of a root warns; btrfs beside a root that was read does not."""
-    odd = replace(ROOT, number=2, start_bytes=1024, filesystem="btrfs")
+    btrfs = replace(ROOT, number=2, start_bytes=1024, filesystem="btrfs")
     unread = GuestReport(unknowns=("partition 2: it holds btrfs, and that is not read",))
-    assert findings(report(partitions=(odd,), guest=unread))["root-file-system"].severity is Severity.WARNS
-    assert findings(report(partitions=(odd, ROOT), guest=guest())) == {}
+    assert findings(report(partitions=(btrfs,), guest=unread))["root-file-system"].severity is Severity.WARNS
+    assert findings(report(partitions=(btrfs, ROOT), guest=guest())) == {}
 
 
 def test_customized_linux_requires_a_size_and_a_directory() -> None:
-    """More than 5 GiB, and /aliyun_custom_image on a first partition that ECS can write; other platforms do not."""
+    """Only this platform needs more than 5 GiB, and /aliyun_custom_image on a first partition that ECS can write."""
     small = report(virtual_bytes=5 * GIB, guest=guest(custom_image_directory=False))
     asked = request(platform="Customized Linux")
     found = findings(small, asked)
@@ -258,7 +260,7 @@ def test_customized_linux_requires_a_size_and_a_directory() -> None:
 
 
 def test_metadata_by_token_requires_a_cloud_init_that_supports_it() -> None:
-    """Only if v2 is requested: v1, the default, works with every version."""
+    """The check applies to v2 only: v1, the default, works with every version."""
     asked = request(imds_support="v2")
     assert findings(report(guest=guest()), asked)["imds-v2-cloud-init"].severity is Severity.WARNS
     newer = guest(cloud_init=CloudInit(where="/usr/bin/cloud-init", version="23.2.2", enabled=True, growpart=True))
@@ -279,8 +281,8 @@ def test_sizes_are_exact() -> None:
     assert [exact_size(size_bytes) for size_bytes in sizes] == list(sizes.values())
 
 
-def test_the_rest_of_a_compressed_disk_is_checked_once_it_is_unpacked() -> None:
-    """Nothing is wrong with the disk, so nothing is to be repaired."""
+def test_the_remedy_for_an_incomplete_inspection_of_a_compressed_disk_is_to_unpack_it() -> None:
+    """Other disks need a repair; a compressed disk is inspected in full after it is unpacked."""
     packed = Problem(
         code="container-compressed", severity=Severity.NOTE, message="It is compressed.", where="first bytes"
     )

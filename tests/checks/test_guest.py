@@ -35,7 +35,7 @@ from tests.rows import each_row
 BLOCKS, WARNS, NOTE, UNKNOWN = Severity.BLOCKS, Severity.WARNS, Severity.NOTE, Severity.UNKNOWN
 ALPINE = OsRelease(id="alpine", name="Alpine Linux", pretty_name="Alpine Linux v3.20", version_id="3.20")
 ROCKY = OsRelease(id="rocky", name="Rocky Linux", version_id="9.4", id_like=("rhel", "centos", "fedora"))
-HERE = Evidence(what="seen", where="/etc/file:7")
+EVIDENCE = Evidence(what="seen", where="/etc/file:7")
 
 
 def root(**changes: Any) -> RootFileSystem:
@@ -119,14 +119,14 @@ CASES: list[tuple[str, Severity, GuestReport]] = [
     ("root-full", WARNS, guest(root=root(free_bytes=99 * MIB))),
     ("root-full", WARNS, guest(root=root(free_inodes=999))),
     ("project-and-quota", WARNS, guest(root=root(features=("project", "quota")))),
-    # Ways in.
-    ("no-dhcp", WARNS, guest(network=Network(static=(HERE,)))),
-    ("network-bound-to-mac", WARNS, guest(network=Network(dhcp=(HERE,), bound=(HERE,)))),
+    # Network and remote access.
+    ("no-dhcp", WARNS, guest(network=Network(static=(EVIDENCE,)))),
+    ("network-bound-to-mac", WARNS, guest(network=Network(dhcp=(EVIDENCE,), bound=(EVIDENCE,)))),
     (
         "network-bound-to-name",
         WARNS,
         guest(
-            network=Network(dhcp=(HERE,), names=(replace(HERE, what="ens160"),)),
+            network=Network(dhcp=(EVIDENCE,), names=(replace(EVIDENCE, what="ens160"),)),
             cloud_init=CloudInit(
                 where="/usr/bin/cloud-init", enabled=True, network_fixed="/etc/cloud/cloud.cfg:9", growpart=True
             ),
@@ -139,7 +139,7 @@ CASES: list[tuple[str, Severity, GuestReport]] = [
     ("driver-blacklisted", BLOCKS, tied(TieKind.DRIVER, "modprobe.blacklist=virtio-blk")),
     ("source-device", WARNS, tied(TieKind.DEVICE, "resume=UUID=2")),
     ("source-network", WARNS, tied(TieKind.NETWORK, "GATEWAY=10.0.0.1")),
-    ("persistent-net-rules", WARNS, guest(network=Network(dhcp=(HERE,), renamed=(HERE,)))),
+    ("persistent-net-rules", WARNS, guest(network=Network(dhcp=(EVIDENCE,), renamed=(EVIDENCE,)))),
     ("cloud-init-missing", WARNS, guest(cloud_init=CloudInit(enabled=False, growpart=True))),
     (
         "cloud-init-missing",
@@ -167,20 +167,24 @@ CASES: list[tuple[str, Severity, GuestReport]] = [
     ("no-growpart", NOTE, guest(cloud_init=CloudInit(where="/usr/bin/cloud-init", enabled=True))),
     ("ssh-server", WARNS, guest(sshd=Sshd())),
     ("ssh-server", WARNS, guest(sshd=Sshd(where="/usr/sbin/sshd", enabled=False))),
-    ("ssh-root-login", WARNS, guest(sshd=Sshd(where="x", enabled=True, permit_root=replace(HERE, what="no")))),
-    ("ssh-port", WARNS, guest(sshd=Sshd(where="x", enabled=True, ports=(replace(HERE, what="2222"),)))),
+    ("ssh-root-login", WARNS, guest(sshd=Sshd(where="x", enabled=True, permit_root=replace(EVIDENCE, what="no")))),
+    ("ssh-port", WARNS, guest(sshd=Sshd(where="x", enabled=True, ports=(replace(EVIDENCE, what="2222"),)))),
     ("accounts", BLOCKS, guest(accounts=Accounts(readable=True))),
-    ("accounts", BLOCKS, guest(accounts=Accounts(readable=True, root=HERE, passwd=HERE, shadow_immutable=True))),
-    ("accounts", WARNS, guest(accounts=Accounts(readable=True, root=HERE))),
-    ("lib-links", WARNS, guest(absolute_lib_links=(HERE,))),
+    (
+        "accounts",
+        BLOCKS,
+        guest(accounts=Accounts(readable=True, root=EVIDENCE, passwd=EVIDENCE, shadow_immutable=True)),
+    ),
+    ("accounts", WARNS, guest(accounts=Accounts(readable=True, root=EVIDENCE))),
+    ("lib-links", WARNS, guest(absolute_lib_links=(EVIDENCE,))),
     ("firewall", WARNS, guest(firewall=(Firewall(name="ufw", where="ufw.service"),))),
-    ("firewall", NOTE, guest(firewall=(Firewall(name="ufw", where="ufw.service", ssh=HERE),))),
-    ("static-ipv6", WARNS, guest(network=Network(dhcp=(HERE,), static_ipv6=(HERE,)))),
-    ("several-network-cards", WARNS, guest(network=Network(dhcp=(HERE,), cards=(HERE, HERE)))),
+    ("firewall", NOTE, guest(firewall=(Firewall(name="ufw", where="ufw.service", ssh=EVIDENCE),))),
+    ("static-ipv6", WARNS, guest(network=Network(dhcp=(EVIDENCE,), static_ipv6=(EVIDENCE,)))),
+    ("several-network-cards", WARNS, guest(network=Network(dhcp=(EVIDENCE,), cards=(EVIDENCE, EVIDENCE)))),
     (
         "network-manager",
         NOTE,
-        guest(os_release=OsRelease(id="centos", version_id="7"), network=Network(dhcp=(HERE,), manager=HERE)),
+        guest(os_release=OsRelease(id="centos", version_id="7"), network=Network(dhcp=(EVIDENCE,), manager=EVIDENCE)),
     ),
     ("issue-changed", NOTE, guest(issue="Authorised users only.\n")),
     ("processor-not-offered", BLOCKS, guest(architecture=None, machine="riscv")),
@@ -191,17 +195,17 @@ CASES: list[tuple[str, Severity, GuestReport]] = [
         NOTE,
         guest(fstab=(mounted("UUID=1"), mounted("UUID=2", at="/boot"), mounted("UUID=3", at="/boot/efi"))),
     ),
-    ("selinux", WARNS, guest(selinux=replace(HERE, what="enforcing"))),
-    ("guest-agent", WARNS, guest(guest_agent=HERE)),
-    ("local-clock", NOTE, guest(local_clock=HERE)),
-    ("local-clock", WARNS, guest(local_clock=HERE, architecture=Architecture.ARM64)),
-    ("shared-identity", NOTE, guest(machine_id=HERE)),
+    ("selinux", WARNS, guest(selinux=replace(EVIDENCE, what="enforcing"))),
+    ("guest-agent", WARNS, guest(guest_agent=EVIDENCE)),
+    ("local-clock", NOTE, guest(local_clock=EVIDENCE)),
+    ("local-clock", WARNS, guest(local_clock=EVIDENCE, architecture=Architecture.ARM64)),
+    ("shared-identity", NOTE, guest(machine_id=EVIDENCE)),
     ("guest-unread", UNKNOWN, guest(unknowns=("partition 3: it contains btrfs, which is not supported",))),
     ("no-system", UNKNOWN, GuestReport()),
     (
         "grub-too-old",
         WARNS,
-        guest(grub_version=replace(HERE, what="2.04-1"), boot_features=("64bit", "metadata_csum_seed")),
+        guest(grub_version=replace(EVIDENCE, what="2.04-1"), boot_features=("64bit", "metadata_csum_seed")),
     ),
     ("system-uncertain", UNKNOWN, guest(uncertain="there are systems on partition 1, partition 2")),
     ("shared-folder", BLOCKS, guest(fstab=(mounted("host", found=None, type_="vboxsf"),))),
@@ -221,7 +225,7 @@ CASES: list[tuple[str, Severity, GuestReport]] = [
     ("windows-network-driver", WARNS, windows(driver_files=("viostor.sys", "stornvme.sys"))),
     ("windows-setup", WARNS, windows(image_state="IMAGE_STATE_UNDEPLOYABLE")),
     ("windows-setup", WARNS, windows(setup_in_progress=True)),
-    ("windows-filters", WARNS, windows(filters=(HERE,))),
+    ("windows-filters", WARNS, windows(filters=(EVIDENCE,))),
     ("windows-hibernated", BLOCKS, windows(hibernated=True)),
     ("windows-device-install", WARNS, windows(device_install_disabled=True)),
     ("windows-remote-desktop", WARNS, windows(remote_desktop=False)),
@@ -237,14 +241,16 @@ CASES: list[tuple[str, Severity, GuestReport]] = [
 def test_each_fault_has_its_finding_and_no_other(rule: str, severity: Severity, system: GuestReport) -> None:
     """One fault of a system has one finding with its evidence, and no other."""
     found = findings(report(guest=system))
-    assert {name: finding.severity for name, finding in found.items()} == {rule: severity} | _beside(rule, system)
+    assert {name: finding.severity for name, finding in found.items()} == {rule: severity} | _also_expected(
+        rule, system
+    )
     assert found[rule].where
     assert found[rule].source
 
 
 @each_row(("rule", "system"), [(rule, system) for rule, severity, system in CASES if severity is UNKNOWN])
-def test_an_unknown_finding_says_what_is_not_known(rule: str, system: GuestReport) -> None:
-    """It claims nothing else, and says what would show it."""
+def test_an_unknown_finding_has_what_is_not_known(rule: str, system: GuestReport) -> None:
+    """The message has what is not known, and the remedy how to find out."""
     finding = findings(report(guest=system))[rule]
     assert "not known" in finding.message or "Nothing is known" in finding.message
     assert finding.remedy
@@ -261,8 +267,8 @@ def test_every_blocking_finding_can_be_skipped_by_its_id(rule: str, system: Gues
     raise_if_blocked(found, skip={rule})
 
 
-def _beside(rule: str, system: GuestReport) -> dict[str, Severity]:
-    """Return the note that systems have too which are not on the service's list."""
+def _also_expected(rule: str, system: GuestReport) -> dict[str, Severity]:
+    """Return the note that a system which is not on the service's list has in addition."""
     unlisted = system.os_release is ALPINE and rule != "distribution-unlisted"
     return {"distribution-unlisted": NOTE} if unlisted else {}
 
@@ -276,25 +282,25 @@ def test_a_good_system_has_no_finding(system: GuestReport) -> None:
 @each_row(
     ("situation", "system"),
     [
-        ("a new GRUB", guest(grub_version=replace(HERE, what="2.12"), boot_features=("metadata_csum_seed",))),
+        ("a new GRUB", guest(grub_version=replace(EVIDENCE, what="2.12"), boot_features=("metadata_csum_seed",))),
         ("a GRUB of unknown version", guest(boot_features=("metadata_csum_seed",))),
-        ("no network configuration: cloud-init writes one", guest(network=Network())),
-        ("a second card with a fixed address", guest(network=Network(dhcp=(HERE,), static=(HERE,)))),
-        ("SELinux permissive", guest(selinux=replace(HERE, what="permissive"))),
+        ("no network configuration, but cloud-init writes one", guest(network=Network())),
+        ("a second card with a fixed address", guest(network=Network(dhcp=(EVIDENCE,), static=(EVIDENCE,)))),
+        ("SELinux permissive", guest(selinux=replace(EVIDENCE, what="permissive"))),
         (
-            "host keys that cloud-init makes anew",
+            "host keys that cloud-init regenerates",
             guest(sshd=Sshd(where="x", enabled=True, host_keys=("/etc/ssh/ssh_host_rsa_key",))),
         ),
         (
             "root by key only",
-            guest(sshd=Sshd(where="x", enabled=None, permit_root=replace(HERE, what="prohibit-password"))),
+            guest(sshd=Sshd(where="x", enabled=None, permit_root=replace(EVIDENCE, what="prohibit-password"))),
         ),
         ("accounts that could not be read", guest(accounts=Accounts())),
         ("a mapper name", guest(fstab=(mounted("/dev/mapper/vg-data", found=None),))),
         ("tmpfs", guest(fstab=(mounted("tmpfs", found=None, type_="tmpfs"),))),
         ("one stale entry", guest(boot_entries=(entry(kernel_found=False), entry()))),
-        ("one network card", guest(network=Network(dhcp=(HERE,), cards=(HERE,)))),
-        ("NetworkManager on version 9", guest(os_release=ROCKY, network=Network(dhcp=(HERE,), manager=HERE))),
+        ("one network card", guest(network=Network(dhcp=(EVIDENCE,), cards=(EVIDENCE,)))),
+        ("NetworkManager on version 9", guest(os_release=ROCKY, network=Network(dhcp=(EVIDENCE,), manager=EVIDENCE))),
         ("the distribution's own issue", guest(issue="Debian GNU/Linux 12 \\n \\l")),
         ("an issue that takes the name from os-release", guest(issue="\\S\nKernel \\r on an \\m")),
         ("an ESP", guest(fstab=(mounted("UUID=2", at="/boot/efi"),))),
@@ -308,7 +314,7 @@ def test_what_is_valid_or_not_known_has_no_finding(situation: str, system: Guest
 
 
 def test_a_kernel_that_is_not_found_may_be_on_the_esp() -> None:
-    """GRUB of BIOS stops without one: blocks. What UEFI starts may be one: warns. One in EFI/Linux has no finding."""
+    """A missing kernel blocks with GRUB for BIOS, and warns with UEFI. A unified kernel in EFI/Linux has no finding."""
     bare = guest(boot_entries=(), kernels=())
     grub = BootEvidence(bios=("GRUB is in the boot record, and its next stage in sector 1",))
     assert findings(report(guest=bare, boot=grub))["kernel-missing"].severity is BLOCKS
@@ -359,7 +365,7 @@ def test_missing_drivers_only_warn_if_the_import_adds_them(release: OsRelease, s
     assert findings(report(guest=system))["virtio-drivers"].severity is severity
 
 
-def test_others_linux_switches_the_injection_off() -> None:
+def test_others_linux_disables_the_injection_of_drivers() -> None:
     """With --platform "Others Linux" the import leaves the guest unchanged, so that missing drivers block."""
     system = guest(kernels=(kernel(virtio_blk=DriverPlace.MODULE),))
     found = findings(report(guest=system), request(platform="Others Linux"))
@@ -370,13 +376,13 @@ def test_others_linux_switches_the_injection_off() -> None:
 
 
 def test_a_wrong_platform_is_a_warning() -> None:
-    """The changes for Ubuntu are not for a Debian."""
+    """The service would make the changes for Ubuntu to a Debian."""
     found = findings(report(guest=guest()), request(platform="Ubuntu"))
     assert found["platform-contradicts"].severity is WARNS
 
 
 def test_requested_nvme_support_without_the_driver_blocks() -> None:
-    """The option declares to the service what the kernel cannot do."""
+    """The option declares support that the kernel does not have."""
     system = guest(kernels=(kernel(nvme=DriverPlace.ABSENT),))
     assert findings(report(guest=system), request(nvme_support="supported"))["nvme-driver"].severity is BLOCKS
 
@@ -399,7 +405,7 @@ def test_the_remedy_names_the_tool_of_the_system(initramfs: str, tool: str) -> N
 
 
 def test_windows_without_the_extra_has_a_remedy() -> None:
-    """What could not be read without a package is unknown, and the remedy has the package."""
+    """The remedy for a guest that needs an optional package has the command that installs it."""
     unread = GuestReport(unknowns=("partition 1: it needs pip install 'aliyun-import[windows]'",))
     assert "aliyun-import[windows]" in (findings(report(guest=unread))["guest-unread"].remedy or "")
 
@@ -408,7 +414,7 @@ def test_the_evidence_has_file_and_line() -> None:
     """A finding has the line to change."""
     mounts = findings(report(guest=guest(fstab=(mounted("/dev/sda2", found=None),))))
     assert mounts["fstab-device-name"].where == "/etc/fstab:4"
-    enforcing = findings(report(guest=guest(selinux=replace(HERE, what="enforcing"))))
+    enforcing = findings(report(guest=guest(selinux=replace(EVIDENCE, what="enforcing"))))
     assert enforcing["selinux"].where == "/etc/file:7"
 
 
@@ -417,9 +423,9 @@ def test_free_space_is_judged_by_its_amount() -> None:
     assert findings(report(guest=guest(root=root(size_bytes=20 * GIB, free_bytes=200 * MIB)))) == {}
 
 
-def test_grub_that_looks_for_a_file_system_that_is_gone() -> None:
-    """With UEFI alone it stops at its prompt; BIOS has its own way to the menu."""
-    system = guest(stale_searches=(HERE,))
+def test_a_grub_that_searches_for_a_missing_file_system() -> None:
+    """It blocks with UEFI only, where GRUB stops at its prompt, and warns if BIOS boots the disk too."""
+    system = guest(stale_searches=(EVIDENCE,))
     both = replace(UEFI, bios=("GRUB",))
     assert findings(report(guest=system, boot=UEFI))["grub-search-stale"].severity is BLOCKS
     assert findings(report(guest=system, boot=both))["grub-search-stale"].severity is WARNS

@@ -41,8 +41,8 @@ def test_everything_is_inferred_from_the_disk() -> None:
     ]
 
 
-def test_what_the_user_gave_is_kept() -> None:
-    """Options are taken as they are, known as the user's, and have no evidence on the disk."""
+def test_options_of_the_user_are_kept() -> None:
+    """Options are unchanged, have the user as origin, and have no evidence on the disk."""
     given = {
         "boot_mode": BootMode.BIOS,
         "architecture": Architecture.I386,
@@ -63,7 +63,7 @@ def test_what_the_user_gave_is_kept() -> None:
 
 
 def test_a_request_is_completed_disk_by_disk() -> None:
-    """The system disk completes the image and itself, a data disk itself only."""
+    """The system disk adds parameters of the image and its own; a data disk adds only its own."""
     asked = request(disks=(DiskRequest(path=Path("a")), DiskRequest(path=Path("b"))))
     system, data = report(guest=guest()), report(format=DiskFormat.VHD, virtual_bytes=GIB, boot=UEFI)
     merged = infer_parameters(system, asked).merged_into(asked)
@@ -72,7 +72,7 @@ def test_a_request_is_completed_disk_by_disk() -> None:
     assert [(disk.format, disk.size_gib) for disk in merged.disks] == [(DiskFormat.RAW, 40), (DiskFormat.VHD, 1)]
 
 
-def test_a_platform_that_the_user_gave_decides_the_os_type() -> None:
+def test_the_requested_platform_determines_the_os_type() -> None:
     """The origin is the user, and the evidence is the platform."""
     os_type = infer_parameters(report(), request(platform="Windows Server 2019")).values["os_type"]
     assert (os_type.value, os_type.origin) == (OsType.WINDOWS, Origin.USER)
@@ -84,22 +84,22 @@ def test_a_platform_that_the_user_gave_decides_the_os_type() -> None:
     [(40 * GIB, 0, 40), (40 * GIB + 1, 0, 41), (GIB, 0, 5), (1, 1, 1), (5 * GIB + 512, 1, 6)],
 )
 def test_the_size_is_rounded_up(virtual_bytes: int, index: int, size_gib: int) -> None:
-    """Never less than the virtual size, and at least 5 GiB for a system disk."""
+    """The size is never less than the virtual size, and at least 5 GiB for a system disk."""
     asked = request(disks=(DiskRequest(path=Path("a")), DiskRequest(path=Path("b"))))
     assert infer_parameters(report(virtual_bytes=virtual_bytes), asked, index=index).parameters["size_gib"] == size_gib
 
 
-def test_a_data_disk_determines_nothing_of_the_image() -> None:
+def test_a_data_disk_determines_no_parameter_of_the_image() -> None:
     """Only the system disk determines how the image boots."""
     asked = request(disks=(DiskRequest(path=Path("a")), DiskRequest(path=Path("b"))))
     inferred = infer_parameters(report(boot=UEFI, guest=guest()), asked, index=1)
     assert inferred.parameters == {"format": DiskFormat.RAW, "size_gib": 40}
 
 
-def test_what_is_not_known_is_left_to_the_service() -> None:
-    """Nothing is guessed; the service's own check is asked for unless it is switched off."""
-    mute = report(format=None, virtual_bytes=None, boot=BootEvidence(), partitions=())
-    assert infer_parameters(mute, request()).parameters == {"detection_strategy": "Standard"}
+def test_unknown_parameters_are_left_to_the_service() -> None:
+    """Nothing is guessed; the only parameter requests the check of the service."""
+    unknown = report(format=None, virtual_bytes=None, boot=BootEvidence(), partitions=())
+    assert infer_parameters(unknown, request()).parameters == {"detection_strategy": "Standard"}
 
 
 @each_row(
@@ -111,12 +111,12 @@ def test_what_is_not_known_is_left_to_the_service() -> None:
         {"platform": "Windows Server 2019"},
     ],
 )
-def test_the_check_of_the_service_is_asked_for_where_it_is_made(asked: dict[str, Any]) -> None:
-    """Not for the platforms whose images the service does not check."""
+def test_the_check_of_the_service_is_requested_only_where_it_is_supported(asked: dict[str, Any]) -> None:
+    """It is not requested for platforms whose images the service does not check."""
     assert "detection_strategy" not in infer_parameters(report(boot=UEFI, guest=None), request(**asked)).parameters
 
 
-def test_both_boot_modes() -> None:
+def test_a_disk_with_both_boot_modes_has_the_default_of_its_architecture() -> None:
     """BIOS is the service's default on x86, UEFI the only mode on arm64."""
     both = replace(UEFI, bios=BIOS.bios)
     assert infer_parameters(report(boot=both), request()).parameters["boot_mode"] is BootMode.BIOS

@@ -34,7 +34,7 @@ def test_names_within_the_rules(name: str) -> None:
     ],
 )  # fmt: skip
 def test_names_outside_the_rules(name: str) -> None:
-    """Length, first character, other characters, reserved prefixes, web addresses anywhere."""
+    """Length, first character, other characters, reserved prefixes and URLs are checked."""
     assert name_problem(name)
 
 
@@ -72,7 +72,7 @@ def test_a_name_is_made_from_the_files_name(path: str, expected: str) -> None:
     assert default_name(path) == expected
 
 
-# Any character, and more often what the rules speak of. st.text() would first make tables of Unicode, which takes 2 s.
+# Any character, with those of the rules more often. st.text() would first build tables of Unicode, which takes 2 s.
 PIECES = st.one_of(
     st.sampled_from(["aliyun", "acs:", "http://", ".raw", *"aZ09-_.: /\\+\n磁ひディсé\u0301"]),
     st.integers(0, sys.maxunicode).map(chr),
@@ -90,25 +90,25 @@ def test_a_default_name_is_always_valid(path: str) -> None:
 
 @each_row("bucket", ["abc", "a-b", "1ab", "a" * 63])
 def test_bucket_names_within_the_rules(bucket: str) -> None:
-    """3 to 63 lower-case letters, digits and hyphens."""
+    """A name is 3 to 63 lower-case letters, digits and hyphens."""
     assert bucket_problem(bucket) is None
 
 
 @each_row("bucket", ["ab", "a" * 64, "-ab", "ab-", "Abc", "a_b", "a.b", "ab\n", "", "äbc"])
 def test_bucket_names_outside_the_rules(bucket: str) -> None:
-    """Length, case, other characters, and no hyphen at either end."""
+    """Length, case, other characters and hyphens at either end are checked."""
     assert bucket_problem(bucket)
 
 
 @each_row("key", ["a", "a/b.raw", "磁盘.raw", "a" * 1023])
 def test_keys_within_the_rules(key: str) -> None:
-    """1 to 1023 bytes of UTF-8."""
+    """A key is 1 to 1023 bytes of UTF-8."""
     assert key_problem(key) is None
 
 
 @each_row("key", ["", "/a", "\\a", "a" * 1024, "磁" * 342, "a\nb", "a\udc80b"])
 def test_keys_outside_the_rules(key: str) -> None:
-    """Length in bytes, no slash first, no control characters, no broken UTF-8."""
+    """Length in bytes, a leading slash, control characters and invalid UTF-8 are checked."""
     assert key_problem(key)
 
 

@@ -22,29 +22,33 @@ def test_no_two_checks_have_the_same_id() -> None:
     assert [check_id for check_id, count in Counter(one.id for one in CHECKS).items() if count > 1] == []
 
 
-@each_row("one", CHECKS)
-def test_every_check_is_declared_completely(one: Check) -> None:
+@each_row("declared", CHECKS)
+def test_every_check_is_declared_completely(declared: Check) -> None:
     """People read what is checked, why, how severe it is and which document requires it."""
-    assert one.explanation.endswith((".", "`."))
-    assert one.source
-    assert one.severities
-    assert one.severity_text.split(",")[0].split()[0] in set(Severity)
-    assert (one.function is None) is (one.applies_to in (AppliesTo.CONTAINER, AppliesTo.BUCKET, AppliesTo.BOOT))
-    text = explain(one.id)
-    assert text.startswith(f"{one.id}: {one.severity_text}\n\n{one.explanation}\n\nSource: {one.source}\n")
-    assert f"--skip-check {one.id}" in text
+    assert declared.explanation.endswith((".", "`."))
+    assert declared.source
+    assert declared.severities
+    assert declared.severity_text.split(",")[0].split()[0] in set(Severity)
+    assert (declared.function is None) is (
+        declared.applies_to in (AppliesTo.CONTAINER, AppliesTo.BUCKET, AppliesTo.BOOT)
+    )
+    text = explain(declared.id)
+    assert text.startswith(
+        f"{declared.id}: {declared.severity_text}\n\n{declared.explanation}\n\nSource: {declared.source}\n"
+    )
+    assert f"--skip-check {declared.id}" in text
 
 
-@each_row("one", [one for one in CHECKS if one.function])
-def test_a_check_is_found_by_its_id(one: Check) -> None:
+@each_row("declared", [one for one in CHECKS if one.function])
+def test_a_check_is_found_by_its_id(declared: Check) -> None:
     """The function has the name of the check, and its docstring begins with what is checked."""
-    name = one.function.__name__ if one.function else ""
-    assert name in (one.id.replace("-", "_"), "one_of")
-    assert one.explanation.startswith("Check ")
+    name = declared.function.__name__ if declared.function else ""
+    assert name in (declared.id.replace("-", "_"), "one_of")
+    assert declared.explanation.startswith("Check ")
 
 
 def test_a_check_is_declared_where_it_is_written() -> None:
-    """The id, the severities, the source and the explanation need nothing but the decorator and a docstring."""
+    """The decorator and the docstring provide the id, the severities, the source and the explanation."""
 
     @check("an-id", {Severity.NOTE: "", Severity.WARNS: "on arm64"}, source="a page")
     def an_id(_subject: DiskSubject) -> Found | None:

@@ -21,13 +21,13 @@ from aliyun_import.model.request import (
 from tests.rows import each_row
 
 DISK = DiskRequest(path=Path("disk.raw"))
-FINE = ImportRequest(region="cn-hangzhou", disks=(DISK,), name="disk")
+VALID = ImportRequest(region="cn-hangzhou", disks=(DISK,), name="disk")
 ARN = "arn:acs:cloudbox:cn-hangzhou:1000000000000000:cloudbox/cb-1"
 
 
 def found(**fields: Any) -> dict[str, Finding]:
     """Run all checks of a request that differs from a valid one in these fields."""
-    return {finding.rule: finding for finding in run_request_checks(replace(FINE, **fields))}
+    return {finding.rule: finding for finding in run_request_checks(replace(VALID, **fields))}
 
 
 def disk(**fields: Any) -> dict[str, Finding]:
@@ -82,7 +82,7 @@ def test_a_plain_request_has_no_findings() -> None:
     ],
 )
 def test_what_the_service_would_refuse_blocks(fields: dict[str, Any], rule: str) -> None:
-    """Each is known before a byte is sent, blocks, and has a remedy."""
+    """Each is found before the upload, blocks, and has a remedy."""
     findings = found(**fields)
     assert set(findings) == {rule}
     assert findings[rule].severity is Severity.BLOCKS
@@ -107,8 +107,8 @@ def test_what_the_service_would_refuse_blocks(fields: dict[str, Any], rule: str)
         ({"detection_strategy": "Standard", "platform": "FreeBSD"}, "detection-platform"),
     ],
 )
-def test_what_the_service_may_take_warns(fields: dict[str, Any], rule: str) -> None:
-    """Values that are not on a growing list, and undocumented pairs, are passed on."""
+def test_what_the_service_may_accept_warns(fields: dict[str, Any], rule: str) -> None:
+    """Values that are not on a list that grows, and undocumented combinations, are not refused."""
     findings = found(**fields)
     assert set(findings) == {rule}
     assert findings[rule].severity is Severity.WARNS
@@ -138,14 +138,14 @@ def test_what_the_service_may_take_warns(fields: dict[str, Any], rule: str) -> N
         {"disks": tuple(replace(DISK, path=Path(f"{number}.raw")) for number in range(17))},
     ],
 )
-def test_what_the_service_takes_passes(fields: dict[str, Any]) -> None:
+def test_what_the_service_accepts_has_no_finding(fields: dict[str, Any]) -> None:
     """The widest documented limit applies."""
     assert found(**fields) == {}
 
 
 @each_row("platform", PLATFORMS)
-def test_every_listed_platform_passes(platform: str) -> None:
-    """The whole list, with the OS type that goes with it."""
+def test_every_listed_platform_is_valid(platform: str) -> None:
+    """Every platform of the list is valid with its OS type."""
     os_type = OsType.WINDOWS if "Windows" in platform else OsType.LINUX
     assert found(platform=platform, os_type=os_type) == {}
 
@@ -161,39 +161,39 @@ def test_every_listed_platform_passes(platform: str) -> None:
         ("Windows Server 2K22", "Windows Server 2022"),
     ],
 )
-def test_the_nearest_platforms_are_offered(platform: str, nearest: str) -> None:
-    """The remedy has the nearest name of the service's list, quoted as the shell needs it."""
+def test_the_remedy_has_the_most_similar_platform(platform: str, nearest: str) -> None:
+    """The remedy has the most similar name of the service's list, quoted for the shell."""
     finding = found(platform=platform, os_type=OsType.LINUX)["platform-unlisted"]
     assert f'--platform "{nearest}"' in (finding.remedy or "")
 
 
-def test_a_platform_that_resembles_none_is_told_the_way_out() -> None:
-    """There is no nearest name."""
+def test_the_remedy_for_an_unknown_platform_is_the_generic_platform() -> None:
+    """If no name is similar, the remedy has "Others Linux" or "Other Windows"."""
     assert '"Others Linux"' in (found(platform="xyzzy")["platform-unlisted"].remedy or "")
     windows = found(platform="Windows 2022", os_type=OsType.WINDOWS)["platform-unlisted"].remedy or ""
     assert '"Other Windows"' in windows
     assert "Linux" not in windows
 
 
-def test_close_matches_are_offered() -> None:
+def test_the_remedy_has_similar_values() -> None:
     """The remedy for a misspelt region or license type has the similar one."""
     assert "cn-hangzhou" in (found(region="cn-hangzou")["region-unlisted"].remedy or "")
     assert "--license-type BYOL" in (found(license_type="byol")["license-type"].remedy or "")
 
 
 def test_a_license_without_windows_is_a_note() -> None:
-    """It has no effect."""
+    """A license type has no effect without Windows."""
     assert found(license_type="BYOL")["license-type-unused"].severity is Severity.NOTE
 
 
 @each_row("size", [1, 5, 500, 1000, 2048])
-def test_sizes_within_the_newer_range_pass(size: int) -> None:
-    """1 to 2048 GiB, which is wider than the older pages on both sides."""
+def test_sizes_within_the_newer_range_are_valid(size: int) -> None:
+    """1 to 2048 GiB are valid, a wider range than on the older pages."""
     assert disk(size_gib=size) == {}
 
 
 @each_row("size", [0, -1, 2049])
-def test_sizes_outside_block(size: int) -> None:
+def test_sizes_outside_the_range_block(size: int) -> None:
     """The finding has the disk, and the remedy its option."""
     assert "--disk-size" in (disk(size_gib=size)["disk-size"].remedy or "")
     data = found(disks=(DISK, DiskRequest(path=Path("data.raw"), size_gib=size)))["disk-size"]
@@ -201,13 +201,13 @@ def test_sizes_outside_block(size: int) -> None:
     assert "--data-disk" in (data.remedy or "")
 
 
-def test_vmdk_warns_of_the_invitation() -> None:
-    """It is a preview for invited accounts."""
+def test_vmdk_warns_that_it_requires_an_invitation() -> None:
+    """VMDK is a preview for invited accounts."""
     assert disk(format=DiskFormat.VMDK)["disk-format-vmdk"].severity is Severity.WARNS
 
 
 def test_a_disk_that_is_given_twice_warns() -> None:
-    """It is nearly always a mistake."""
+    """The same disk twice is nearly always a mistake."""
     assert found(disks=(DISK, DISK))["disk-twice"].severity is Severity.WARNS
 
 
@@ -220,10 +220,10 @@ def test_a_disk_that_is_given_twice_warns() -> None:
         ("a-bucket", "disk", "key-suffix"),
     ],
 )
-def test_buckets_and_keys_are_checked_wherever_they_come_from(bucket: str, key: str, rule: str) -> None:
+def test_buckets_and_keys_are_checked_in_addresses_and_in_options(bucket: str, key: str, rule: str) -> None:
     """The same checks apply to oss://BUCKET/KEY and to --bucket and --key."""
     given_as_disk = found(disks=(DiskRequest(bucket=bucket, key=key),))
-    given_as_options = {finding.rule for finding in run_request_checks(FINE, bucket=bucket, key=key)}
+    given_as_options = {finding.rule for finding in run_request_checks(VALID, bucket=bucket, key=key)}
     assert set(given_as_disk) == given_as_options == {rule}
 
 
@@ -239,7 +239,7 @@ def test_all_findings_come_at_once() -> None:
     assert set(findings) == {"image-name", "description", "role-name", "client-token", "resource-group"}
 
 
-def test_every_finding_is_made_as_its_check_was_declared() -> None:
+def test_every_finding_is_as_its_check_declares() -> None:
     """--skip-check knows the id of everything that can be found."""
     fields: dict[str, Any] = {
         "region": "cn-nowhere", "name": "1", "description": "x", "tags": {"aliyun": "acs:", "A": "", "a": ""},

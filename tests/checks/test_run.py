@@ -1,4 +1,4 @@
-"""Tests of what happens with the findings of all checks."""
+"""Tests of the errors that findings raise."""
 
 import pytest
 
@@ -21,13 +21,13 @@ def finding(
 
 
 def raised(*findings: Finding, skip: frozenset[str] = frozenset(), force: bool = False) -> AliyunImportError:
-    """Return what is raised."""
+    """Return the error that the findings raise."""
     with pytest.raises(AliyunImportError) as caught:
         raise_if_blocked(findings, skip=skip, force=force)
     return caught.value
 
 
-def test_only_what_blocks_refuses() -> None:
+def test_only_blocking_findings_raise() -> None:
     """Warnings, notes and what could not be read do not stop the push."""
     rest = tuple(finding(severity, severity) for severity in Severity if severity is not Severity.BLOCKS)
     raise_if_blocked(rest)
@@ -35,7 +35,7 @@ def test_only_what_blocks_refuses() -> None:
 
 
 def test_every_blocking_finding_is_named_with_its_remedy() -> None:
-    """All at once, each remedy once."""
+    """The error has all blocking findings, and each remedy once."""
     error = raised(finding("a"), finding("b"), finding("b2", remedy="Repair b."), finding("c", Severity.WARNS))
     assert (error.cause or "").splitlines() == ["Seen: a. [a]", "Seen: b. [b]", "Seen: b2. [b2]"]
     assert (error.remedy or "").splitlines() == ["Repair a.", "Repair b."]
@@ -67,8 +67,8 @@ def test_skipped_checks_do_not_block() -> None:
     assert raised(finding("a"), finding("b"), skip=frozenset({"a"})).code == "b"
 
 
-def test_force_continues() -> None:
-    """--force ignores all blocking findings."""
+def test_force_ignores_blocking_findings() -> None:
+    """With --force nothing is raised, whatever the subject."""
     raise_if_blocked((finding("a"), finding("b", subject="disk.raw")), force=True)
 
 
