@@ -32,7 +32,8 @@ class Target:
 
     `make` builds an intact image. `read` must not raise: it catches an allowed ReadProblem itself. If
     `ranges_to_damage` is empty, the ranges of at most `metadata_bytes` that `read` reads from an intact image are
-    damaged; longer reads are file contents. `repair` makes the checksums valid. `needs` is a module that must be installed.
+    damaged; longer reads are file contents. `repair` makes the checksums valid. `needs` is a required
+    module.
     """
 
     make: Callable[[], bytes]
