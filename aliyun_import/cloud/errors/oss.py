@@ -47,8 +47,8 @@ _ACCESS = (
     _row(
         "AccessDenied PermanentRedirect",
         ErrorCode.BUCKET_REGION,
-        "The bucket {bucket} is in {there}, not in {region}.",
-        "Pass --region {there}, or another --bucket: image, bucket and object must be in one region.",
+        "The bucket {bucket} is in {bucket_region}, not in {region}.",
+        "Pass --region {bucket_region}, or another --bucket: image, bucket and object must be in one region.",
         variant="other region",
     ),
     *(

@@ -54,7 +54,12 @@ def translate(answer: Refusal) -> AliyunImportError:
     message = redact(answer.message).strip()
     action = " and ".join(permissions_of(answer.operation))
     details = {"service": answer.service, "operation": answer.operation, "action": action, **answer.operands}
-    operands = {**details, "skew": answer.skew or "too far from", "policy_command": policy_command(answer.operation)}
+    operands = {
+        **details,
+        "bucket_region": details.get("there", ""),  # "there" is its name in the JSON of errors, which is stable
+        "skew": answer.skew or "too far from",
+        "policy_command": policy_command(answer.operation),
+    }
     details |= {"service_code": answer.code, "http_status": str(answer.status), "request_id": answer.request_id}
     known = f"{answer.service} answered {answer.operation} with {answer.code or 'no code'} (HTTP {answer.status})"
     return row.kind(
