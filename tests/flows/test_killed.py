@@ -16,7 +16,7 @@ from aliyun_import.sandbox.ecs.state import Ecs
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
 from tests.flows.commands import LIMIT_S, command_environment
-from tests.flows.disks import write_disk
+from tests.flows.disks import MIB, write_disk
 from tests.flows.fork_server import ForkServer
 
 LIVES = 0  # a step number that never comes
@@ -83,22 +83,23 @@ def die_and_rise(graveyard: Graveyard, place: Path, *, die_at: int, after: bool,
         assert (list(bucket.versions), list(bucket.uploads)) == ([], []), fate
 
 
-def steps_of(graveyard: Graveyard, place: Path, *extra: str) -> int:
-    """Count the steps of a push that nobody kills."""
+def steps_of(graveyard: Graveyard, place: Path, *extra: str) -> list[str]:
+    """Return the steps of a push that nobody kills."""
     with Sandbox.start(place / "cloud", settings=Settings(import_s=5.0)) as sandbox:
         lived = graveyard.order(sandbox, place / "state", die_at=LIVES, after=False, extra=extra)
     assert "image_id" in lived, lived
-    return len(lived["steps"])
+    return list(lived["steps"])
 
 
-def kill_at(graveyard: Graveyard, place: Path, *extra: str, every: int, first: int = 1) -> None:
-    """Kill a push before and after every so-manyth step."""
+def kill_at(graveyard: Graveyard, place: Path, *extra: str, every: int, first: int = 1) -> list[str]:
+    """Kill a push before and after every so-manyth step, and return the steps of one that was not killed."""
     steps = steps_of(graveyard, place / "alive", *extra)
-    assert steps > 20
-    for number in range(first, steps + 1, every):
+    assert len(steps) > 20
+    for number in range(first, len(steps) + 1, every):
         for after in (False, True):
             spot = place / f"{number}-{after}"
             die_and_rise(graveyard, spot, die_at=number, after=after, extra=extra)
+    return steps
 
 
 def test_a_push_killed_at_a_step_ends_in_one_image(graveyard: Graveyard, tmp_path: Path) -> None:
@@ -108,8 +109,10 @@ def test_a_push_killed_at_a_step_ends_in_one_image(graveyard: Graveyard, tmp_pat
 
 @pytest.mark.slow
 def test_a_push_killed_at_any_step_ends_in_one_image(graveyard: Graveyard, tmp_path: Path) -> None:
-    """Each single step, before and after it."""
-    kill_at(graveyard, tmp_path, every=1)
+    """Each single step, before and after it. The zeros are long enough to grow the zero object by 32 copies."""
+    write_disk(graveyard.disk, size_bytes=64 * MIB, data_at=(1, 40))
+    steps = kill_at(graveyard, tmp_path, every=1)
+    assert steps.count("copy_part") > 32, steps
 
 
 BOOT_TEST = (
