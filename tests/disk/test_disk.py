@@ -1,4 +1,4 @@
-"""A disk is read exactly, from any thread, or the reason why not names the place."""
+"""Tests of reading disks: exact content, threads, errors with their offsets, fingerprints."""
 
 import errno
 import os
@@ -38,7 +38,7 @@ def test_a_read_gives_exactly_what_was_asked_for(tmp_path: Path) -> None:
 
 
 def test_threads_share_a_source(tmp_path: Path) -> None:
-    """Reads don't disturb each other: there is no position."""
+    """Reads are positional and do not disturb each other."""
     content = os.urandom(1 * MIB)
     with open_disk(write(tmp_path / "disk", content)) as source:
         wrong: list[int] = []
@@ -57,7 +57,7 @@ def test_threads_share_a_source(tmp_path: Path) -> None:
 
 
 def test_extents_are_the_data_of_a_sparse_file(tmp_path: Path) -> None:
-    """Holes are not in them, at the beginning, between, and at the end."""
+    """Holes at the beginning, in the middle and at the end are not in the extents."""
     path = tmp_path / "disk"
     with path.open("wb") as file:
         for offset in (1 * MIB, 8 * MIB):
@@ -72,7 +72,7 @@ def test_extents_are_the_data_of_a_sparse_file(tmp_path: Path) -> None:
 
 
 def test_a_disk_of_holes_has_no_extents(tmp_path: Path) -> None:
-    """Nothing but a hole is no data."""
+    """A file with one hole and no data has no extents."""
     path = tmp_path / "disk"
     with path.open("wb") as file:
         file.truncate(4 * MIB)
@@ -82,7 +82,7 @@ def test_a_disk_of_holes_has_no_extents(tmp_path: Path) -> None:
 
 
 def test_without_knowledge_of_holes_all_is_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file system that answers EINVAL to SEEK_DATA gives one extent, as block devices do."""
+    """A file system that answers EINVAL to SEEK_DATA gives one extent, like a block device."""
 
     def refuse(_descriptor: int, offset: int, whence: int) -> int:
         raise OSError(errno.EINVAL, f"lseek({offset}, {whence})")
@@ -95,7 +95,7 @@ def test_without_knowledge_of_holes_all_is_data(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_read_behind_the_end_is_truncation_and_names_the_offset(tmp_path: Path) -> None:
-    """A disk that became shorter is told apart from one that can't be read."""
+    """A truncated disk has another error than one that can't be read."""
     path = write(tmp_path / "disk", b"x" * 10_000)
     with open_disk(path) as source:
         os.truncate(path, 6_000)
@@ -106,7 +106,7 @@ def test_a_read_behind_the_end_is_truncation_and_names_the_offset(tmp_path: Path
 
 
 def test_a_read_error_names_the_offset_and_exits_with_3(tmp_path: Path) -> None:
-    """What the system says of a bad sector comes out as a disk to fix."""
+    """A bad sector is an error of the disk, with the message of the system."""
     source = open_disk(write(tmp_path / "disk", b"x" * 10_000))
     os.close(source._file._fd)
     source._file._fd = os.open(tmp_path, os.O_RDONLY)  # reading a directory is an error of the system: EISDIR
@@ -118,7 +118,7 @@ def test_a_read_error_names_the_offset_and_exits_with_3(tmp_path: Path) -> None:
 
 
 def test_an_error_of_a_converted_disk_names_its_source_too(tmp_path: Path) -> None:
-    """The user knows the source; the converted file is named because what to do concerns it."""
+    """The user knows the source. The remedy is about the converted file."""
     path, source = write(tmp_path / "converted.raw", b"x" * 10_000), tmp_path / "disk.vmdk"
     with open_disk(path, name=source) as disk:
         os.truncate(path, 6_000)
@@ -134,7 +134,7 @@ def test_an_error_of_a_converted_disk_names_its_source_too(tmp_path: Path) -> No
 
 
 def test_what_is_no_disk_is_refused_by_kind(tmp_path: Path) -> None:
-    """Each has its own words, and a pipe does not make the tool wait for a writer."""
+    """Each kind has its message, and a pipe does not make the tool wait for a writer."""
     os.mkfifo(tmp_path / "pipe")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "socket"))
@@ -151,7 +151,7 @@ def test_what_is_no_disk_is_refused_by_kind(tmp_path: Path) -> None:
 
 
 def test_an_empty_file_is_no_disk(tmp_path: Path) -> None:
-    """It would be an object of nothing."""
+    """It has no content to upload."""
     with open_disk(write(tmp_path / "disk", b"")) as source, pytest.raises(DiskError) as raised:
         source.fingerprint()
     assert raised.value.code == "disk-empty"
@@ -159,7 +159,7 @@ def test_an_empty_file_is_no_disk(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_an_unreadable_file_says_so(tmp_path: Path) -> None:
-    """The message names the file and what to change."""
+    """The message names the file, and the remedy what to change."""
     path = write(tmp_path / "disk", b"x")
     path.chmod(0)
     with pytest.raises(DiskError) as raised:
@@ -168,14 +168,14 @@ def test_an_unreadable_file_says_so(tmp_path: Path) -> None:
 
 
 def test_a_link_is_followed(tmp_path: Path) -> None:
-    """Names below /dev/disk are links."""
+    """Names in /dev/disk are symbolic links."""
     (tmp_path / "link").symlink_to(write(tmp_path / "disk", b"x" * 100))
     with open_disk(tmp_path / "link") as source:
         assert source.read(0, 100) == b"x" * 100
 
 
 def test_the_fingerprint_notices_a_change(tmp_path: Path) -> None:
-    """Of the content where it is sampled, of the time, and of the size."""
+    """It changes with the sampled content, the modification time and the size."""
     path = write(tmp_path / "disk", b"x" * 100_000)
     status = path.stat()
     with open_disk(path) as source:
@@ -196,7 +196,7 @@ def test_the_fingerprint_notices_a_change(tmp_path: Path) -> None:
 
 
 def test_the_sample_is_the_same_on_every_machine(tmp_path: Path) -> None:
-    """It depends on size and content, not on how or where the file is stored."""
+    """It depends on size and content only."""
     dense, sparse = tmp_path / "dense", tmp_path / "sparse"
     dense.write_bytes(b"boot" + bytes(8 * MIB) + b"end")
     with sparse.open("wb") as file:
@@ -210,7 +210,7 @@ def test_the_sample_is_the_same_on_every_machine(tmp_path: Path) -> None:
 
 @given(st.integers(1, 2 * TIB))
 def test_the_sample_stays_inside_the_disk_and_is_small(size_bytes: int) -> None:
-    """Ranges ascend, don't overlap, lie inside the disk, and are some MiB at most."""
+    """The ranges ascend, do not overlap, end within the disk, and have some MiB at most."""
     ranges = sample_ranges(size_bytes)
     position = 0
     for offset, length in ranges:
@@ -237,7 +237,7 @@ def loop_device(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.root
 def test_a_block_device_is_a_disk(loop_device: Path) -> None:
-    """Its size comes from the device, and it is read as a file is."""
+    """Its size is that of the device, and it is read like a file."""
     with open_disk(loop_device) as source:
         assert stat.S_ISBLK(loop_device.stat().st_mode)
         assert source.size_bytes == 4 * MIB

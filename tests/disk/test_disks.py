@@ -1,4 +1,4 @@
-"""Tests that whole disks, divided by the usual tools, give the right report, and the same one in every container."""
+"""Tests of whole disks that the usual tools created, in every container."""
 
 import dataclasses
 import subprocess
@@ -79,7 +79,7 @@ def _arm64(disk: Path) -> None:
 
 
 def _rhel_on_lvm(disk: Path) -> None:
-    """Make an ESP, /boot on XFS, and a physical volume as lvm itself makes it, whose root lies in two pieces."""
+    """Create an ESP, /boot on XFS, and a physical volume by lvm with a root in two segments."""
     need("sgdisk", "pvcreate", "losetup")
     run("sgdisk", "-n1:2048:+8M", "-t1:ef00", "-n2:0:+24M", "-t2:8300", "-n3:0:0", "-t3:8e00", disk)
     _write(disk, MIB, _esp("BOOTX64.EFI", build.X86_64))
@@ -108,7 +108,7 @@ def _windows(disk: Path) -> None:
 
 
 def _divided_by_parted(disk: Path) -> None:
-    """Make a data disk with logical partitions, each with a file system of its own."""
+    """Create a data disk with logical partitions, each with a file system."""
     need("parted", "mkfs.ext4", "mkswap", "mkntfs")
     marks = ["mkpart", "primary", "1MiB", "2MiB", "mkpart", "extended", "2MiB", "100%"]
     marks += ["mkpart", "logical", "3MiB", "8MiB", "mkpart", "logical", "9MiB", "14MiB"]
@@ -145,7 +145,10 @@ DISKS: dict[str, tuple[Callable[[Path], None], Facts]] = {
 
 @pytest.mark.parametrize("name", DISKS)
 def test_a_disk_gives_the_right_report_and_the_same_in_every_container(name: str, disk: Path) -> None:
-    """Table, file systems, architecture, system and boot mode; and of a container nothing but what it is itself."""
+    """The report has table, file systems, architecture, system and boot mode.
+
+    Only the facts of the container differ.
+    """
     need("qemu-img", "qemu-nbd")
     make, facts = DISKS[name]
     if name == "Windows":

@@ -1,4 +1,4 @@
-"""A fingerprint is believed where no user can make it the same for another content, and nowhere else."""
+"""Tests of fingerprints: they prove equality only if no user can set the compared values."""
 
 import os
 from dataclasses import replace
@@ -30,7 +30,7 @@ nothing that is a mount
 
 
 def test_a_file_is_the_same_only_with_its_ctime() -> None:
-    """Everything else can be made equal by cp -p, touch -d, or a build with a fixed time."""
+    """All other values can be set by cp -p, touch -d, or a reproducible build."""
     assert FILE.likeness(FILE) is Likeness.SAME
     assert replace(FILE, ctime_ns=5).likeness(FILE) is Likeness.UNPROVEN
     for change in ({"mtime_ns": 9}, {"inode": 9}, {"device": 9}, {"size_bytes": 9}, {"sample": "cd" * 32}):
@@ -44,28 +44,28 @@ def test_a_ctime_that_is_not_known_proves_nothing() -> None:
 
 
 def test_a_block_device_is_never_believed() -> None:
-    """Its node's times and numbers say nothing; its sample can still say that it is another disk."""
+    """Times and numbers of its node prove nothing. A different sample proves another disk."""
     assert BLOCK.likeness(BLOCK) is Likeness.UNPROVEN
     assert replace(BLOCK, mtime_ns=9, device=9, inode=9).likeness(BLOCK) is Likeness.UNPROVEN
     assert replace(BLOCK, sample="cd" * 32).likeness(BLOCK) is Likeness.OTHER
 
 
 def test_a_fingerprint_comes_back_from_its_word() -> None:
-    """Also from the word that versions before the ctime wrote."""
+    """The encoding of versions without ctime is read, too."""
     for one in (FILE, BLOCK, replace(FILE, ctime_ns=None)):
         assert decoded(one.encoded()) == one
     assert decoded(f"{1 << 30}:1:2:3:{'ab' * 32}") == replace(FILE, ctime_ns=None)
 
 
 def test_several_disks_are_as_alike_as_the_least_alike() -> None:
-    """One that is another makes all of them another."""
+    """One changed disk makes all of them changed."""
     assert least([]) is Likeness.SAME
     assert least([Likeness.SAME, Likeness.UNPROVEN]) is Likeness.UNPROVEN
     assert least([Likeness.UNPROVEN, Likeness.OTHER, Likeness.SAME]) is Likeness.OTHER
 
 
 def test_a_time_that_was_set_back_shows_in_the_ctime(tmp_path: Path) -> None:
-    """Written in place where the sample does not look."""
+    """The file was changed outside of the sample, and its modification time restored."""
     path = tmp_path / "disk"
     path.write_bytes(bytes(16 << 20))
     status = path.stat()
@@ -80,12 +80,12 @@ def test_a_time_that_was_set_back_shows_in_the_ctime(tmp_path: Path) -> None:
 
 @each_row(("device", "kept"), [("254:0", True), ("8:33", False), ("0:60", False), ("1:1", True)])
 def test_a_file_system_that_makes_the_ctime_up_is_known(device: str, kept: bool) -> None:
-    """FAT, and what comes from a server."""
+    """FAT and network file systems have no ctime."""
     assert keeps_ctime(device, parse_mounts(MOUNTS)) is kept
 
 
 def test_who_holds_a_device_is_said() -> None:
-    """By number, by name where the number is another, and by what is made of it."""
+    """Users are found by number, by name if the number differs, and by devices on top."""
     mounts = parse_mounts(MOUNTS)
     read_only = held_by({"7:0": "loop0", "7:1": "loop0p1"}, mounts)
     assert (read_only.by, read_only.read_only) == (("/dev/loop0p1 is mounted at /mnt/my disk, read-only",), True)
@@ -96,7 +96,7 @@ def test_who_holds_a_device_is_said() -> None:
 
 
 def test_nobody_holds_a_file(tmp_path: Path) -> None:
-    """Nor what is not there."""
+    """A file, or a path that does not exist, has no users."""
     path = tmp_path / "disk"
     path.write_bytes(b"x")
     assert holder_of(path) is None

@@ -1,4 +1,4 @@
-"""Tests of the holes of a file, and of what is believed about them."""
+"""Tests of the holes of a file, and of the checks that they contain no data."""
 
 import os
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ SIZE = 16 * MIB
 
 @pytest.fixture
 def sparse(tmp_path: Path) -> Iterator[int]:
-    """Open a file with a hole on both sides of its data."""
+    """Open a file with data between two holes."""
     path = tmp_path / "disk"
     with path.open("wb") as file:
         file.truncate(SIZE)
@@ -31,19 +31,19 @@ def _judged(descriptor: int, extents: tuple[Extent, ...], *, kind: str = "ext4",
 
 
 def test_holes_of_zeros_are_believed(sparse: int) -> None:
-    """On a local file system and on another."""
+    """On a local file system and on another one."""
     extents = find_extents(sparse, SIZE)
     assert extents
     assert _judged(sparse, extents) == _judged(sparse, extents, kind="nfs") == ""
 
 
 def test_data_in_a_hole_is_a_contradiction(sparse: int) -> None:
-    """A file system that reports nothing but a hole, as ZFS can, is not believed."""
+    """A file system that reports only a hole, as ZFS can, is not trusted."""
     assert "byte 8388608" in _judged(sparse, (Extent(0, 8 * MIB), Extent(9 * MIB, SIZE)))
 
 
 def test_more_allocated_than_data_is_a_contradiction_elsewhere(sparse: int) -> None:
-    """Where the answer comes from a server. On ext4 and XFS space that was reserved is a hole."""
+    """This applies to file systems of servers. On ext4 and XFS, reserved space is a hole."""
     extents = find_extents(sparse, SIZE)
     for kind in ("nfs", "nfs4", "zfs", "fuse.sshfs", "cifs"):
         assert "allocated" in _judged(sparse, extents, kind=kind, allocated_bytes=4 * MIB)
@@ -51,7 +51,7 @@ def test_more_allocated_than_data_is_a_contradiction_elsewhere(sparse: int) -> N
 
 
 def test_holes_are_between_the_extents_and_tried_at_both_ends() -> None:
-    """And in the middle; of many holes some are tried."""
+    """Each hole is tested at both ends and in the middle. Of many holes, some are tested."""
     holes = holes_of(100 * KIB, (Extent(0, 10 * KIB), Extent(20 * KIB, 60 * KIB)))
     assert holes == [Extent(10 * KIB, 20 * KIB), Extent(60 * KIB, 100 * KIB)]
     assert list(spots_in(holes[:1])) == [(10 * KIB, 4096), (13 * KIB, 4096), (16 * KIB, 4096)]
@@ -59,7 +59,7 @@ def test_holes_are_between_the_extents_and_tried_at_both_ends() -> None:
 
 
 def test_a_disk_whose_holes_are_not_believed_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From then on, with the reason; what is not believed is not left unread."""
+    """The reason is recorded, and all later extents are the whole disk."""
     path = tmp_path / "disk"
     path.write_bytes(b"x" * MIB)
     monkeypatch.setattr("aliyun_import.disk.disk.find_extents", lambda *_: ())

@@ -1,4 +1,4 @@
-"""Tests that disks made to cost as much as they can are looked at within 256 MiB and some seconds."""
+"""Tests that disks with maximal costs are inspected within 256 MiB and some seconds."""
 
 import array
 import struct
@@ -20,7 +20,7 @@ MANY = 4 << 20
 
 
 def _vhd_of_many_blocks(path: Path) -> None:
-    """Name four million blocks, all of them apart."""
+    """Write a table of four million separate blocks."""
     header = bytearray(1024)
     struct.pack_into(">8sQQIII", header, 0, b"cxsparse", (1 << 64) - 1, 1536, 0x10000, MANY, 512 << 10)
     struct.pack_into(">I", header, 36, ~sum(header) & 0xFFFFFFFF)
@@ -34,12 +34,12 @@ def _vhd_of_many_blocks(path: Path) -> None:
 
 
 def _qcow2_of_many_tables(path: Path) -> None:
-    """Name four million L2 tables of clusters of 512 bytes."""
+    """Write four million L2 tables with clusters of 512 bytes."""
     _qcow2(path, bits=9, tables=range(64 * MIB, 64 * MIB + MANY * 512, 512), size=(64 * MIB) + (MANY + 1) * 512)
 
 
 def _qcow2_of_many_clusters(path: Path) -> None:
-    """Name eight million clusters of 2 MiB."""
+    """Write eight million clusters of 2 MiB."""
     places = [(number + 2) << 21 for number in range(32)]
     _qcow2(path, bits=21, tables=places, size=1 << 43)
     with path.open("r+b") as file:
@@ -65,7 +65,7 @@ def _qcow2(path: Path, *, bits: int, tables: "range | list[int]", size: int) -> 
 
 
 def _gpt_of_many_entries(path: Path) -> None:
-    """Return in both headers, with the right checksum, that there are 2^32 entries."""
+    """Write 2^32 entries in both headers, with valid checksums."""
     disk = build.uefi_disk()
     for at in (512, len(disk) - 512):
         struct.pack_into("<I", disk, at + 80, 0xFFFFFFFF)
@@ -75,7 +75,7 @@ def _gpt_of_many_entries(path: Path) -> None:
 
 
 def _lvm_of_2_gib(path: Path) -> None:
-    """Return that the text of the metadata has 2 GiB."""
+    """Write 2 GiB as the size of the metadata text."""
     volume = bytearray(image("lvm-head"))
     (at,) = (place for place in range(0, len(volume), 512) if volume[place + 4 : place + 20] == b" LVM2 x[5A%r0N*>")
     struct.pack_into("<Q", volume, at + 32, 4 << 30)
@@ -89,7 +89,7 @@ def _lvm_of_2_gib(path: Path) -> None:
     [_vhd_of_many_blocks, _qcow2_of_many_tables, _qcow2_of_many_clusters, _gpt_of_many_entries, _lvm_of_2_gib],
 )
 def test_a_disk_that_wants_to_cost_much_is_looked_at(make: Callable[[Path], None], tmp_path: Path) -> None:
-    """To the end: what it comes to is a report, and not the end of the child."""
+    """The child completes, and returns a report."""
     path = tmp_path / "disk.img"
     make(path)
     report = inspect_disk(path, limits=LIMITS)

@@ -1,6 +1,6 @@
-"""Tests on real disks: a Debian in every container, and the broken ones.
+"""Tests on real disks: a Debian in every container, and damaged disks.
 
-ALIYUN_IMPORT_TEST_IMAGES names the directory with them; docs/contributing.md says how they are made.
+ALIYUN_IMPORT_TEST_IMAGES names the directory with them; docs/contributing.md describes how to create them.
 """
 
 import dataclasses
@@ -53,7 +53,7 @@ def test_the_same_debian_gives_the_same_report_in_every_container(images: Path, 
 
 
 def test_a_debian_under_bios_is_told(images: Path) -> None:
-    """GRUB in the MBR, one ext4 root."""
+    """GRUB is in the MBR, and there is one ext4 root."""
     report = inspect_disk(images / "a-mbr-bios.raw")
     assert (report.table, report.virtual_bytes, report.architecture) == (TableKind.MBR, 4 * GIB, Architecture.X86_64)
     assert report.boot.bios
@@ -64,7 +64,7 @@ def test_a_debian_under_bios_is_told(images: Path) -> None:
 
 
 def test_a_debian_under_uefi_is_told(images: Path) -> None:
-    """An ESP with the removable loader."""
+    """There is an ESP with the removable loader."""
     report = inspect_disk(images / "b-gpt-uefi.raw")
     assert (report.table, report.architecture) == (TableKind.GPT, Architecture.X86_64)
     assert report.boot.uefi
@@ -72,7 +72,7 @@ def test_a_debian_under_uefi_is_told(images: Path) -> None:
 
 
 def test_a_padded_vhd_becomes_the_disk_that_it_was_made_of(images: Path, tmp_path: Path) -> None:
-    """The padding is found, and cut."""
+    """The padding is found and removed."""
     report = inspect_disk(images / "c-fixed-chs.vhd")
     assert build.codes(report.container_problems) == ["vhd-chs-padded"]
     with prepare(report.path, report, work_dir=tmp_path, emit=ignore) as ready:
@@ -92,7 +92,7 @@ def test_a_padded_vhd_becomes_the_disk_that_it_was_made_of(images: Path, tmp_pat
     ],
 )
 def test_a_broken_disk_is_told_by_its_own_name(images: Path, name: str, codes: list[str]) -> None:
-    """Each with its own reason."""
+    """Each has the id of its problem."""
     assert _blocking(inspect_disk(images / name)) == codes
 
 
@@ -107,7 +107,7 @@ def test_a_broken_disk_is_told_by_its_own_name(images: Path, name: str, codes: l
 def test_what_no_system_can_start_from_is_told_as_fact(
     images: Path, name: str, table: TableKind, numbers: list[int]
 ) -> None:
-    """They may be data disks: whether that blocks is for the rules to say."""
+    """They may be data disks: a check decides whether they block."""
     report = inspect_disk(images / name)
     assert (_blocking(report), report.table) == ([], table)
     assert [partition.number for partition in report.partitions] == numbers

@@ -1,4 +1,4 @@
-"""Tests of the one call that answers what a disk is."""
+"""Tests of inspect_disk and inspect_opened."""
 
 import dataclasses
 from pathlib import Path
@@ -25,7 +25,7 @@ def _inspect(folder: Path, data: bytes | bytearray, name: str = "disk.img") -> D
 
 
 def test_a_report_tells_the_disk_from_its_container_to_its_loaders(tmp_path: Path) -> None:
-    """What the rest of the tool goes by."""
+    """The report has container, partitions and boot loaders."""
     report = _inspect(tmp_path, DISK)
     assert report.path == tmp_path / "disk.img"
     assert (report.container, report.format) == ("raw", DiskFormat.RAW)
@@ -46,7 +46,7 @@ def test_a_report_tells_the_disk_from_its_container_to_its_loaders(tmp_path: Pat
     ids=["vhd-fixed", "vhd-dynamic", "qcow2", "qcow2-v2-zlib", "qcow2-zstd"],
 )
 def test_the_same_disk_gives_the_same_report_in_every_container(tmp_path: Path, image: bytes) -> None:
-    """Only what is said of the file itself differs."""
+    """Only the facts of the file differ."""
     raw, other = _inspect(tmp_path, DISK), _inspect(tmp_path, image, "other.img")
     assert raw.container_problems == ()
     assert {problem.code for problem in other.container_problems} <= {"qcow2-zstd"}
@@ -62,14 +62,14 @@ def test_the_same_disk_gives_the_same_report_in_every_container(tmp_path: Path, 
 
 
 def test_a_loader_for_32_bit_firmware_beside_one_of_64_is_x86_64(tmp_path: Path) -> None:
-    """As Debian and Fedora install both."""
+    """Debian and Fedora install both."""
     files = {"EFI/BOOT/BOOTX64.EFI": build.pe_program(), "EFI/BOOT/BOOTIA32.EFI": build.pe_program(build.I386)}
     report = _inspect(tmp_path, build.place(build.uefi_disk(), build.MIB, build.fat(files)))
     assert report.architecture is Architecture.X86_64
 
 
 def test_an_empty_file_is_a_report(tmp_path: Path) -> None:
-    """It is found together with everything else that is wrong, not before."""
+    """It is a problem in the report, together with all others."""
     report = _inspect(tmp_path, b"")
     assert build.codes(report.container_problems) == ["file-empty"]
 
@@ -83,7 +83,7 @@ def test_no_disk_is_an_error(tmp_path: Path, name: str, code: str) -> None:
 
 
 def test_an_inspection_that_ends_early_is_unknown_and_no_failure(tmp_path: Path) -> None:
-    """A child that may take no memory gives nothing, and the report says so."""
+    """A child with too little memory returns nothing, and the report has the reason."""
     path = tmp_path / "disk.raw"
     path.write_bytes(DISK)
     report = inspect_disk(path, limits=Limits(wall_s=0.001))
@@ -92,7 +92,7 @@ def test_an_inspection_that_ends_early_is_unknown_and_no_failure(tmp_path: Path)
 
 
 def test_a_large_sparse_disk_costs_what_a_small_one_does(tmp_path: Path) -> None:
-    """40 GiB of holes within 64 MiB of memory more than the interpreter has, and a second of computing."""
+    """40 GiB of holes need 64 MiB of memory beside the interpreter, and one second of processor time."""
     path = tmp_path / "large.raw"
     with path.open("wb") as file:
         file.write(DISK[: 3 << 20])
@@ -114,7 +114,7 @@ def test_the_opened_disk_is_inspected_whatever_its_path_names_by_now(tmp_path: P
 
 
 def test_a_directory_full_of_odd_names_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The child imports this package and not what lies where it was started."""
+    """The child imports this package, and no module from the current directory."""
     (tmp_path / "struct.py").write_text("raise SystemExit('imported from the current directory')")
     monkeypatch.chdir(tmp_path)
     assert _inspect(tmp_path, DISK).container == "raw"

@@ -13,14 +13,14 @@ TARGETS = "tests.disk.isolated_targets"
 
 
 def test_a_value_comes_back_whole() -> None:
-    """Arguments go in, a frozen noun comes out, and what is printed meanwhile is no part of it."""
+    """The child gets the arguments and returns a frozen value. Output to stdout does not disturb it."""
     outcome = call_isolated(f"{TARGETS}:a_value", ["one", "two"], limits=Limits())
     assert isinstance(outcome.value, Problem)
     assert (outcome.value.code, outcome.value.message, outcome.failure) == ("one-two", f"parent {os.getpid()}", "")
 
 
 def test_an_enum_comes_back_from_any_python() -> None:
-    """Its value is what travels, and no call that the other side refuses."""
+    """Members are pickled by value, because the unpickler refuses a call of getattr."""
     assert call_isolated(f"{TARGETS}:an_enum_of_old", [], limits=Limits()).value is Severity.WARNS
 
 
@@ -38,20 +38,20 @@ def test_an_enum_comes_back_from_any_python() -> None:
     ],
 )
 def test_whatever_happens_in_it_is_a_sentence_here(name: str, limits: Limits, words: str) -> None:
-    """Memory, time, crashes and surprises end the child alone."""
+    """Lack of memory, time-outs, crashes and exceptions end only the child."""
     outcome = call_isolated(f"{TARGETS}:{name}", [], limits=limits)
     assert outcome.value is None
     assert words in outcome.failure
 
 
 def test_it_can_not_write(tmp_path: Path) -> None:
-    """A child that reads disks has no business writing files."""
+    """A child that reads disks cannot write to files."""
     outcome = call_isolated(f"{TARGETS}:a_file", [str(tmp_path / "file")], limits=Limits())
     assert "File too large" in outcome.failure
 
 
 def test_a_limit_that_the_system_refuses_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As macOS refuses the one of the address space."""
+    """The limit of the address space is refused on macOS."""
     (tmp_path / "sitecustomize.py").write_text(
         "import resource\ndef refuse(*_): raise ValueError('current limit exceeds maximum limit')\n"
         "resource.setrlimit = refuse\n"

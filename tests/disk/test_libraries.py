@@ -34,7 +34,7 @@ def _library(name: str) -> Any:
 
 
 def test_a_gpt_is_divided_as_dissect_divides_it() -> None:
-    """Numbers, starts, types, names and PARTUUIDs."""
+    """Numbers, starts, types, names and PARTUUIDs are equal."""
     parts = [Part(2048, 2048, build.ESP, name="ESP"), Part(4096, 1000, build.LINUX, name="rööt")]
     disk = bytes(build.gpt(8 * MIB, parts))
     theirs = _library("volume.disk").Disk(BytesIO(disk)).partitions
@@ -44,7 +44,7 @@ def test_a_gpt_is_divided_as_dissect_divides_it() -> None:
 
 
 def test_an_mbr_is_divided_as_dissect_divides_it() -> None:
-    """Starts, sizes and types, of the logical partitions too."""
+    """Starts, sizes and types are equal, also of logical partitions."""
     parts = [Part(2048, 1000, 0x83, active=True), Part(4096, 8000, 5)]
     disk = bytes(build.mbr(8 * MIB, parts, logical=[Part(4160, 300, 0x82), Part(5000, 700, 0x83)]))
     theirs = _library("volume.disk").Disk(BytesIO(disk)).partitions
@@ -54,7 +54,7 @@ def test_an_mbr_is_divided_as_dissect_divides_it() -> None:
 
 
 def test_a_volume_of_lvm_reads_as_dissect_reads_it() -> None:
-    """Names, sizes and every byte, of the volume of two segments too."""
+    """Names, sizes and every byte are equal, also of a volume with two segments."""
     raw = image("lvm-head") + b"".join(bytes([number]) * MIB for number in range(31))
     group = read_volume_group(BytesReader(raw))
     theirs = _library("volume.lvm").LVM2(BytesIO(raw)).volume_group
@@ -67,21 +67,21 @@ def test_a_volume_of_lvm_reads_as_dissect_reads_it() -> None:
 
 @pytest.mark.parametrize("name", ["ext4", "ext4-meta-bg", "ext3", "ext2"])
 def test_an_ext_reads_as_dissect_reads_it(name: str) -> None:
-    """Every name, link and byte."""
+    """Every name, link and byte is equal."""
     files = _library("extfs").ExtFS(BytesIO(image(name)))
     assert _theirs(files.root, lambda node: node.link) == _ours(Ext(BytesReader(image(name))))
 
 
 @pytest.mark.parametrize("name", ["xfs-v5", "xfs-v4"])
 def test_an_xfs_reads_as_dissect_reads_it(name: str) -> None:
-    """Every name, link and byte."""
+    """Every name, link and byte is equal."""
     files = _library("xfs").XFS(BytesIO(image(name)))
     assert _theirs(files.get(files.root.inum), lambda node: node.link) == _ours(Xfs(BytesReader(image(name))))
 
 
 @pytest.mark.parametrize("size", [MIB, 8 * MIB, 40 * MIB], ids=["fat12", "fat16", "fat32"])
 def test_a_fat_reads_as_dissect_reads_it(size: int) -> None:
-    """Every file, by its long name."""
+    """Every file is equal, by its long name."""
     raw = build.fat(_FILES, size=size)
     tree, theirs = Tree(Fat(BytesReader(raw))), _library("fat").FATFS(BytesIO(raw))
     for path, data in _FILES.items():
@@ -93,7 +93,7 @@ def test_a_fat_reads_as_dissect_reads_it(size: int) -> None:
 
 @pytest.mark.parametrize("compression", ["", "zlib", "zstd"])
 def test_a_qcow2_reads_as_dissect_reads_it(compression: str) -> None:
-    """Every byte, with every compression."""
+    """Every byte is equal, with every compression."""
     raw = bytes(build.qcow2(build.uefi_disk(), compression=compression))
     theirs = _library("hypervisor.disk.qcow2").QCow2(BytesIO(raw)).open()
     assert _contained(raw) == theirs.read()
@@ -101,7 +101,7 @@ def test_a_qcow2_reads_as_dissect_reads_it(compression: str) -> None:
 
 @pytest.mark.parametrize("make", [build.vhd_fixed, build.vhd_dynamic])
 def test_a_vhd_reads_as_dissect_reads_it(make: Any) -> None:
-    """Every byte."""
+    """Every byte is equal."""
     raw = make(build.uefi_disk())
     theirs = _library("hypervisor.disk.vhd").VHD(BytesIO(raw))
     assert _contained(raw) == theirs.read()

@@ -1,4 +1,4 @@
-"""Tests that hold our readers against the tools that everybody uses: the same answer on the same image."""
+"""Tests that compare the readers with the usual tools on the same image."""
 
 import json
 import os
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.root
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Path:
-    """Make a disk of 40 MiB and a bit: a GPT with an ESP, text, noise and holes."""
+    """Create a disk of somewhat more than 40 MiB: a GPT with an ESP, text, noise and holes."""
     size = 40 * MIB + 64 * 1024
     image = bytearray(size)
     image[: 4 * MIB] = build.uefi_disk()[: 4 * MIB]
@@ -66,7 +66,7 @@ def _opened(path: Path) -> Iterator[OpenedContainer]:
     ],
 )
 def test_every_byte_of_what_qemu_img_wrote_reads_back(tmp_path: Path, disk: Path, options: str) -> None:
-    """In every container that we read ourselves, with nothing worse than a note, but that zstd is new."""
+    """In all containers with a reader of this tool, and with no finding worse than a note except for zstd."""
     need("qemu-img")
     image = tmp_path / "image"
     run("qemu-img", "convert", "-f", "raw", *options.split(), disk, image)
@@ -80,7 +80,7 @@ def test_every_byte_of_what_qemu_img_wrote_reads_back(tmp_path: Path, disk: Path
 
 
 def test_qemu_img_reads_our_footer(tmp_path: Path, disk: Path) -> None:
-    """A disk with our own footer behind it is a fixed VHD of the same size."""
+    """A disk with a footer of this tool is a fixed VHD of the same size."""
     need("qemu-img")
     image = tmp_path / "image.vhd"
     image.write_bytes(disk.read_bytes() + vhd.fixed_footer(disk.stat().st_size))
@@ -92,7 +92,7 @@ def test_qemu_img_reads_our_footer(tmp_path: Path, disk: Path) -> None:
 
 @pytest.mark.parametrize("subformat", ["fixed", "dynamic"])
 def test_the_padding_of_qemu_img_is_found_and_cut(tmp_path: Path, disk: Path, subformat: str) -> None:
-    """What comes of it is the disk that went in."""
+    """The result is the original disk."""
     need("qemu-img")
     image = tmp_path / "image.vhd"
     run("qemu-img", "convert", "-f", "raw", "-O", "vpc", "-o", f"subformat={subformat}", disk, image)
@@ -117,7 +117,7 @@ def test_the_padding_of_qemu_img_is_found_and_cut(tmp_path: Path, disk: Path, su
 def test_other_containers_are_read_and_converted_through_qemu(
     tmp_path: Path, disk: Path, container: str, options: str
 ) -> None:
-    """The report is the RAW disk's, and so are the bytes of what is sent."""
+    """The report and the uploaded bytes are those of the RAW disk."""
     need("qemu-img", "qemu-nbd")
     image = tmp_path / "image"
     run("qemu-img", "convert", "-f", "raw", *options.split(), disk, image)
@@ -154,7 +154,7 @@ def test_a_vmdk_that_refers_to_other_files_is_refused(
 
 
 def test_a_damaged_vmdk_is_refused_with_the_reason(tmp_path: Path) -> None:
-    """Qemu-img says what is wrong with it."""
+    """The cause is the message of qemu-img."""
     need("qemu-img", "qemu-nbd")
     image = tmp_path / "image.vmdk"
     image.write_bytes(b"KDMV" + os.urandom(MIB))
@@ -163,7 +163,7 @@ def test_a_damaged_vmdk_is_refused_with_the_reason(tmp_path: Path) -> None:
 
 
 def test_qcow2s_that_are_not_whole_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As qemu-img makes them: a backing file, an external data file, extended L2 entries, a snapshot, LUKS."""
+    """By qemu-img: a backing file, an external data file, extended L2 entries, a snapshot, LUKS."""
     need("qemu-img")
     monkeypatch.chdir(tmp_path)
     qcow2 = ("qemu-img", "create", "-q", "-f", "qcow2")
@@ -184,7 +184,7 @@ def test_qcow2s_that_are_not_whole_are_told_apart(tmp_path: Path, monkeypatch: p
 
 
 def test_sgdisk_and_we_see_the_same_gpt(tmp_path: Path) -> None:
-    """Starts, sizes, types, names and PARTUUIDs."""
+    """Starts, sizes, types, names and PARTUUIDs are equal."""
     need("sgdisk")
     path = tmp_path / "disk"
     path.write_bytes(bytes(64 * MIB))
@@ -214,7 +214,7 @@ def test_sgdisk_and_we_see_the_same_gpt(tmp_path: Path) -> None:
 
 
 def test_sfdisk_and_we_see_the_same_mbr(tmp_path: Path) -> None:
-    """Primary, extended and logical partitions, and the active one."""
+    """Primary, extended and logical partitions, and the active one, are equal."""
     need("sfdisk")
     path = tmp_path / "disk"
     path.write_bytes(bytes(64 * MIB))
@@ -230,7 +230,7 @@ def test_sfdisk_and_we_see_the_same_mbr(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bits", [12, 16, 32])
 def test_files_that_mtools_wrote_read_back(tmp_path: Path, bits: int) -> None:
-    """Names long and short, directories of many clusters, files of every size."""
+    """Long and short names, directories of many clusters, and files of all sizes are read."""
     need("mkfs.vfat", "mmd", "mcopy")
     image, source = tmp_path / "fat", tmp_path / "source"
     image.write_bytes(bytes({12: 2, 16: 32, 32: 80}[bits] * MIB))
@@ -264,7 +264,7 @@ def test_files_that_mtools_wrote_read_back(tmp_path: Path, bits: int) -> None:
     ],
 )
 def test_blkid_and_we_name_the_same_file_system(tmp_path: Path, command: str) -> None:
-    """Type, UUID and label as Linux spells them."""
+    """Type, UUID and label have the form of Linux."""
     program, *options = command.split()
     need(program, "blkid")
     path = tmp_path / "volume"

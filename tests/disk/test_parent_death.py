@@ -1,4 +1,4 @@
-"""Tests that what was started for a push does not outlive it."""
+"""Tests that programs started for a push end with it."""
 
 import os
 import select
@@ -22,7 +22,7 @@ child.wait()
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent is gone")
 def test_a_child_ends_when_its_parent_is_killed() -> None:
-    """Even by SIGKILL, which the parent never sees."""
+    """Also by SIGKILL, which the parent cannot handle."""
     with subprocess.Popen([sys.executable, "-c", _HOLDER], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         number = int(holder.stdout.readline())
@@ -37,7 +37,7 @@ def test_a_child_ends_when_its_parent_is_killed() -> None:
 
 
 def test_a_program_keeps_its_output_and_status() -> None:
-    """The launcher is replaced by the program."""
+    """The program replaces the launcher."""
     command = with_parent_death_signal(["sh", "-c", "echo out; exit 7"])
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("out\n", 7)
@@ -48,12 +48,12 @@ def test_a_program_keeps_its_output_and_status() -> None:
     [(b"a\nqemu-img: broken\n\n", "qemu-img: broken"), (b"", "it gave no reason"), (b"\xff", "\ufffd")],
 )
 def test_the_last_line_is_the_reason(noise: bytes, line: str) -> None:
-    """Whatever a program says."""
+    """For any output of a program."""
     assert last_line(noise) == line
 
 
 def test_a_child_gets_no_credentials() -> None:
-    """It gets what it needs to run, and nothing that only somebody else needs."""
+    """It gets the variables that it needs, and no others."""
     secrets = (
         "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
         "ALICLOUD_SECURITY_TOKEN",

@@ -1,4 +1,4 @@
-"""Tests that what an image refers to is never opened: an untrusted image may name any local file."""
+"""Tests that files to which an image refers are not opened: an untrusted image may name any local file."""
 
 import ctypes
 import os
@@ -22,7 +22,7 @@ _IN_OPEN = 0x20
 
 @contextmanager
 def _guarded(path: Path) -> Iterator[Callable[[], bool]]:
-    """Return a function that tells whether anybody has opened the file since."""
+    """Return a function that returns whether the file was opened since this call."""
     libc = ctypes.CDLL(None, use_errno=True)
     handle = libc.inotify_init1(os.O_NONBLOCK)
     assert libc.inotify_add_watch(handle, os.fsencode(path), _IN_OPEN) >= 0
@@ -60,7 +60,7 @@ def _vmdk(name: bytes) -> bytes:
 
 
 def _sparse_vmdk(name: bytes) -> bytes:
-    """Put the descriptor into what begins as a sparse extent of no sectors; qemu-img reads it there, too."""
+    """Write a descriptor into a file that begins like a sparse extent without sectors. qemu-img reads it, too."""
     return struct.pack("<4sIIQQQQI", b"KDMV", 1, 3, 0, 128, 1, 20, 512).ljust(512, b"\0") + _vmdk(name).ljust(
         10240, b"\0"
     )
@@ -81,7 +81,7 @@ def _sparse_vmdk(name: bytes) -> bytes:
     ],
 )
 def test_what_a_header_names_is_not_opened(tmp_path: Path, make: Callable[[bytes], bytes], code: str) -> None:
-    """Its name is told, and that is all."""
+    """The report has the name of the file, and nothing else of it."""
     secret, image = tmp_path / "private" / "secret", tmp_path / "disk.img"
     secret.parent.mkdir(exist_ok=True)
     secret.write_bytes(bytes(4 << 20))
@@ -102,7 +102,7 @@ def test_what_a_header_names_is_not_opened(tmp_path: Path, make: Callable[[bytes
 def test_a_parent_that_qemu_img_wrote_down_is_not_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str
 ) -> None:
-    """Of those containers, too, that qemu-img and qemu-nbd read for us."""
+    """Also for containers that qemu-img and qemu-nbd read."""
     need("qemu-img", "qemu-nbd")
     monkeypatch.chdir(tmp_path)
     run("qemu-img", "create", "-q", "-f", "vmdk" if "vmdk" in options else "raw", "parent", "10M")

@@ -11,7 +11,7 @@ from aliyun_import.limits import GIB, KIB, MIB
 
 
 def test_zeros_become_holes_and_the_rest_is_written(tmp_path: Path) -> None:
-    """Whatever the pieces are cut like, the file is the stream."""
+    """The content of the file does not depend on the size of the pieces."""
     data = b"head" + bytes(3 * MIB) + b"middle" * 1000 + bytes(700 * KIB + 13)
     cuts = [0, 1, 70 * KIB, 70 * KIB, 2 * MIB + 5, len(data)]
     path = tmp_path / "disk"
@@ -23,7 +23,7 @@ def test_zeros_become_holes_and_the_rest_is_written(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
-    """Nor is a link followed to one that somebody else chose."""
+    """A symbolic link, which another user may have created, is not followed."""
     victim = tmp_path / "victim"
     victim.write_text("precious")
     (tmp_path / "link").symlink_to(victim)
@@ -34,10 +34,10 @@ def test_a_file_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_a_disk_larger_than_ecs_takes_stops(tmp_path: Path) -> None:
-    """A bomb of zeros ends at 2 TiB, long before anybody's patience."""
+    """Highly compressed zeros end at 2 TiB, in a short time."""
 
     class Huge(bytes):
-        """Bytes that say that they are a TiB."""
+        """Bytes with a length of one TiB."""
 
         def __len__(self) -> int:
             return 1024 * GIB
@@ -48,7 +48,7 @@ def test_a_disk_larger_than_ecs_takes_stops(tmp_path: Path) -> None:
 
 
 def test_too_little_room_is_told_with_the_numbers(tmp_path: Path) -> None:
-    """And with the option that names another place."""
+    """The error has the free space, and the option for another directory."""
     with pytest.raises(LocalStateError) as caught:
         require_space(tmp_path, 1 << 60)
     assert caught.value.code == "no-space"

@@ -80,7 +80,7 @@ def _volume(disk: Reader) -> Reader:
 
 
 def _on_lvm(volume: Path, image: Path) -> Path:
-    """Write a physical volume by hand, with the second half of a logical volume before its first."""
+    """Write a physical volume by hand, with the second half of a logical volume before the first."""
     half = SIZE_MIB // 2
     segments = "".join(
         f'segment{number} {{\nstart_extent = {start}\nextent_count = {half}\ntype = "striped"\nstripe_count = 1\n'

@@ -26,7 +26,7 @@ class Link:
 
 
 def corner_tree() -> Tree:
-    """Return the tree that has every kind of file, directory and link which a reader treats in its own way."""
+    """Return a tree with all kinds of files, directories and links that a reader handles differently."""
     tree: Tree = {
         "/empty": b"",
         "/tiny": b"forty bytes of a file in its own inode...",
@@ -51,7 +51,7 @@ def corner_tree() -> Tree:
 
 
 def cpio(names: Iterable[str]) -> bytes:
-    """Make an archive of the "newc" form with empty files of these names."""
+    """Return an archive in the "newc" format with empty files of these names."""
     pieces = []
     for number, name in enumerate((*names, "TRAILER!!!")):
         raw = name.encode() + b"\0"
@@ -63,19 +63,19 @@ def cpio(names: Iterable[str]) -> bytes:
 
 
 def module_paths(names: Iterable[str], *, suffix: str = ".ko") -> list[str]:
-    """Return the paths of kernel modules as an initramfs or modules.dep has them, some with dashes."""
+    """Return the paths of kernel modules as in an initramfs or modules.dep, some with dashes."""
     return [f"kernel/drivers/{name.replace('virtio_', 'virtio-') if 'pci' in name else name}{suffix}" for name in names]
 
 
 def initramfs(names: Iterable[str], *, version: str, suffix: str = ".ko") -> bytes:
-    """Make a compressed initramfs with these modules, an early archive with microcode in front."""
+    """Return a compressed initramfs with these modules, after an early archive with microcode."""
     early = cpio(["kernel/x86/microcode/GenuineIntel.bin"])
     paths = [f"usr/lib/modules/{version}/{path}" for path in module_paths(names, suffix=suffix)]
     return early + gzip.compress(cpio(["init", "usr/bin/sh", *paths]), mtime=0)
 
 
 def debian(**changes: "bytes | Link | None") -> Tree:
-    """Return a Debian 12 with ifupdown, GRUB and everything as it should be; `changes` by path (None removes)."""
+    """Return a Debian 12 with ifupdown and GRUB, without faults. `changes` are by path (None removes)."""
     version = "6.1.0-30-amd64"
     entry = f"linux /boot/vmlinuz-{version} root=UUID={ROOT_UUID} ro quiet\n initrd /boot/initrd.img-{version}\n"
     tree = _linux(version) | {
@@ -102,7 +102,7 @@ def debian(**changes: "bytes | Link | None") -> Tree:
 
 
 def ubuntu(**changes: "bytes | Link | None") -> Tree:
-    """Return an Ubuntu 24.04 with netplan, its modules in a plain early archive as newer mkinitramfs puts them."""
+    """Return an Ubuntu 24.04 with netplan. Its modules are in a plain early archive, as of newer mkinitramfs."""
     version = "6.8.0-45-generic"
     modules = cpio([f"usr/lib/modules/{version}/{path}" for path in module_paths(DRIVERS, suffix=".ko.zst")])
     microcode = cpio(["kernel/x86/microcode/AuthenticAMD.bin"])
@@ -131,7 +131,7 @@ def ubuntu(**changes: "bytes | Link | None") -> Tree:
 
 
 def rhel_root(**changes: "bytes | Link | None") -> Tree:
-    """Return the root of a Rocky Linux 9 with NetworkManager, whose /boot is a file system of its own."""
+    """Return the root of a Rocky Linux 9 with NetworkManager and /boot on another file system."""
     version = "5.14.0-427.el9.x86_64"
     tree = _linux(version) | {
         "/etc/os-release": b'NAME="Rocky Linux"\nVERSION_ID="9.4"\nID="rocky"\nID_LIKE="rhel centos fedora"\n'
@@ -152,7 +152,7 @@ def rhel_root(**changes: "bytes | Link | None") -> Tree:
 
 
 def rhel_boot(**changes: "bytes | Link | None") -> Tree:
-    """Return the /boot of that Rocky Linux: BLS entries, a rescue kernel, dracut's initramfs."""
+    """Return the /boot of that Rocky Linux: BLS entries, a rescue kernel, an initramfs of dracut."""
     version, rescue = "5.14.0-427.el9.x86_64", "0-rescue-0123456789abcdef0123456789abcdef"
     options = "options root=/dev/mapper/rl-root ro crashkernel=1G-4G:192M rd.lvm.lv=rl/root $tuned_params\n"
     entry = "title Rocky Linux\nversion {0}\nlinux /vmlinuz-{0}\ninitrd /initramfs-{0}.img $tuned_initrd\n" + options
@@ -170,7 +170,7 @@ def rhel_boot(**changes: "bytes | Link | None") -> Tree:
 
 
 def windows() -> Tree:
-    """Return a Windows Server 2022 with its virtio drivers, of which viostor does not start at boot, and a filter."""
+    """Return a Windows Server 2022 with virtio drivers, of which viostor does not start at boot, and a filter."""
     control = "ControlSet002"
     services = rf"{control}\Services"
     software: Keys = {
@@ -210,7 +210,7 @@ def windows() -> Tree:
 
 
 def elf(machine: int = 62, *, interpreter: str = "") -> bytes:
-    """Make the head of a program for a processor (62 is x86-64, 183 aarch64), and its interpreter if it has one."""
+    """Return the head of a program for a processor (62 is x86-64, 183 aarch64), with its interpreter if given."""
     head = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 3, machine)
     if not interpreter:
         return head + bytes(44)
@@ -220,7 +220,7 @@ def elf(machine: int = 62, *, interpreter: str = "") -> bytes:
 
 
 def _linux(version: str) -> Tree:
-    """Return what all of them have: a shell, modules, accounts, an SSH server, an fstab by UUID."""
+    """Return the common files of all guests: a shell, modules, accounts, an SSH server, an fstab by UUID."""
     dep = "".join(f"{path}:\n" for path in module_paths(DRIVERS))
     return {
         "/bin": Link("usr/bin"),
@@ -252,5 +252,5 @@ def _changed(tree: Tree, changes: "dict[str, bytes | Link | None]") -> Tree:
 
 
 def _text(size: int) -> bytes:
-    """Return text that compresses well and in which every place is told from every other."""
+    """Return compressible text without repetitions of a position."""
     return b"".join(b"line %08d\n" % number for number in range(size // 14 + 1))[:size]
