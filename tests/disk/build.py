@@ -48,7 +48,7 @@ def pe_program(machine: int = X86_64) -> bytes:
 
 
 def ext4(*, size: int = MIB, label: str = "rootfs") -> bytes:
-    """Make what is recognised as an ext4: its superblock, and nothing behind it."""
+    """Return the superblock of an ext4, with nothing after it."""
     volume = bytearray(size)
     struct.pack_into("<H", volume, 1024 + 0x38, 0xEF53)
     struct.pack_into("<III", volume, 1024 + 0x5C, 0x4, 0x40 | 0x2, 0x400)
@@ -58,7 +58,7 @@ def ext4(*, size: int = MIB, label: str = "rootfs") -> bytes:
 
 
 def fat(files: Mapping[str, bytes], *, size: int = MIB, label: str = "ESP") -> bytes:
-    """Make a FAT file system with one sector to a cluster; the size decides between FAT12, FAT16 and FAT32."""
+    """Return a FAT file system with one sector per cluster. The size determines FAT12, FAT16 or FAT32."""
     return _FatWriter(size, label).write(files)
 
 
@@ -151,7 +151,7 @@ class _FatWriter:
 
 
 def _names(name: str, number: int) -> bytes:
-    """Make the long-name entries of a name, and the short name of its own entry."""
+    """Return the long-name entries of a name, and the short name of its entry."""
     stem, _, suffix = name.partition(".")
     if name.isupper() and len(stem) <= 8 and len(suffix) <= 3 and "." not in suffix:
         return stem.ljust(8).encode() + suffix.ljust(3).encode()
@@ -168,7 +168,7 @@ def _names(name: str, number: int) -> bytes:
 
 
 def mbr(size: int, parts: Sequence[Part], *, code: bytes = b"", logical: Sequence[Part] = ()) -> bytearray:
-    """Make a disk with a boot record; logical partitions go into the first entry of type 0x05, one EBR before each."""
+    """Return a disk with an MBR. Logical partitions are in the first entry of type 0x05, one EBR before each."""
     disk = bytearray(size)
     disk[: len(code)] = code
     disk[440:444] = bytes.fromhex("02b0ad1b")
@@ -193,7 +193,7 @@ def _entry(disk: bytearray, at: int, part: Part) -> None:
 
 
 def gpt(size: int, parts: Sequence[Part], *, sector: int = SECTOR, code: bytes = b"") -> bytearray:
-    """Make a disk with a GPT, both copies, and a protective MBR."""
+    """Return a disk with both copies of a GPT, and a protective MBR."""
     disk = bytearray(size)
     last = size // sector - 1
     disk[: len(code)] = code
@@ -219,13 +219,13 @@ def gpt(size: int, parts: Sequence[Part], *, sector: int = SECTOR, code: bytes =
 
 
 def place(disk: bytearray, at: int, data: bytes) -> bytearray:
-    """Write bytes into a disk, and give it back."""
+    """Write bytes into a disk, and return it."""
     disk[at : at + len(data)] = data
     return disk
 
 
 def grub_code(next_sector: int = 1) -> bytes:
-    """Make what is recognised as GRUB's boot.img."""
+    """Return the recognised bytes of boot.img of GRUB."""
     code = bytearray(440)
     code[:3] = b"\xeb\x63\x90"
     code[0x5C:0x64] = next_sector.to_bytes(8, "little")
@@ -234,14 +234,14 @@ def grub_code(next_sector: int = 1) -> bytes:
 
 
 def bios_disk(size: int = 4 * MIB) -> bytearray:
-    """Make a disk that BIOS starts: GRUB in the MBR, one active ext4 partition."""
+    """Return a disk that boots with BIOS: GRUB in the MBR, one active ext4 partition."""
     disk = mbr(size, [Part(2048, size // SECTOR - 2048, 0x83, active=True)], code=grub_code())
     place(disk, SECTOR, b"\x52GRUB core" + bytes(100))
     return place(disk, MIB, ext4())
 
 
 def uefi_disk(size: int = 4 * MIB, *, machine: int = X86_64, path: str = "EFI/BOOT/BOOTX64.EFI") -> bytearray:
-    """Make a disk that UEFI starts: GPT, an ESP with one loader, an ext4 partition."""
+    """Return a disk that boots with UEFI: GPT, an ESP with one loader, an ext4 partition."""
     parts = [Part(2048, 2048, ESP, name="ESP"), Part(4096, size // SECTOR - 4096 - 64, LINUX, name="root")]
     disk = gpt(size, parts)
     place(disk, MIB, fat({path: pe_program(machine)}))
@@ -284,7 +284,7 @@ def vhd_dynamic(
     size: int | None = None,
     unique_id: int = 7,
 ) -> bytes:
-    """Make a dynamic VHD; blocks of zeros are left out. Kind 4 makes what says that it is a differencing one of it."""
+    """Return a dynamic VHD without blocks of zeros. Kind 4 makes it a differencing one by its type."""
     pieces = [bytes(data[at : at + block]).ljust(block, b"\0") for at in range(0, len(data), block)]
     blocks = [(b"\xff" * _bitmap_bytes(block), piece) if piece != bytes(block) else None for piece in pieces]
     footer = vhd_footer(len(data) if size is None else size, kind=kind, unique_id=unique_id)
@@ -302,7 +302,7 @@ def vhd_differencing(
     modified: int = 0,
     locator: str = "",
 ) -> bytes:
-    """Make a differencing VHD: of `data` the sectors that `base` has not, and junk where the parent's are.
+    """Return a differencing VHD with the sectors of `data` that differ from `base`, and junk elsewhere.
 
     The locator is a relative path (W2ru).
     """
@@ -343,7 +343,7 @@ def _vhd_blocks(
     header: bytearray,
     locator: bytes = b"",
 ) -> bytes:
-    """Put a VHD together: the footer's copy, the header, the table, a locator, and the blocks with their bitmaps."""
+    """Return a VHD: copy of the footer, header, table, locator, and the blocks with their bitmaps."""
     table_bytes = -(-len(blocks) * 4 // SECTOR) * SECTOR
     table, body, at = [], locator.ljust(-(-len(locator) // SECTOR) * SECTOR, b"\0"), SECTOR + 1024 + table_bytes
     if locator:
@@ -360,7 +360,7 @@ def _vhd_blocks(
 def qcow2(
     data: bytes | bytearray, *, version: int = 3, cluster_bits: int = 16, compression: str = "", size: int | None = None
 ) -> bytearray:
-    """Make a QCOW2 without reference counts, which readers have no use for; clusters of zeros are left out."""
+    """Return a QCOW2 without clusters of zeros, and without reference counts, which readers do not use."""
     cluster = 1 << cluster_bits
     size = len(data) if size is None else size
     clusters = -(-size // cluster)
@@ -402,7 +402,7 @@ def _compress(piece: bytes, how: str) -> bytes:
 
 
 def xz(data: bytes | bytearray, *, block: int, check: int = 4) -> bytes:
-    """Make an .xz file of one stream with several blocks, as `xz --block-size` does; liblzma makes each block."""
+    """Return an .xz file with one stream of several blocks, as of `xz --block-size`. liblzma writes each block."""
     head, blocks, records = b"", b"", b""
     for at in range(0, len(data), block):
         piece = bytes(data[at : at + block])
@@ -422,7 +422,7 @@ def xz(data: bytes | bytearray, *, block: int, check: int = 4) -> bytes:
 
 
 def xz_sealed(body: bytes, index: bytes) -> bytes:
-    """Put an index without its checksum, and a footer, behind a stream's header and blocks."""
+    """Append an index without its checksum, and a footer, to the header and the blocks of a stream."""
     footer = (len(index) // 4).to_bytes(4, "little") + body[6:8]
     index += zlib.crc32(index).to_bytes(4, "little")
     return body + index + zlib.crc32(footer).to_bytes(4, "little") + footer + b"YZ"
@@ -443,7 +443,7 @@ def _xz_bytes(value: int) -> bytes:
 
 
 def zstd_frames(data: bytes | bytearray, *, frame: int, table: bool = False) -> bytes:
-    """Make a .zst file of several frames that tell their sizes; with a table, they don't, and the table does."""
+    """Return a .zst file of several frames with their sizes, or with a table that has the sizes instead."""
     pieces = [bytes(data[at : at + frame]) for at in range(0, len(data), frame)]
     if not table:
         return b"".join(zstd.compress(piece) for piece in pieces)
@@ -458,5 +458,5 @@ def zstd_frames(data: bytes | bytearray, *, frame: int, table: bool = False) -> 
 
 
 def codes(problems: Iterable[object]) -> list[str]:
-    """List the codes of problems."""
+    """Return the codes of problems."""
     return [str(getattr(problem, "code", problem)) for problem in problems]

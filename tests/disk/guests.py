@@ -1,4 +1,4 @@
-"""Disks with guests: small trees in memory, and whole images made of fixtures/."""
+"""Disks with guests: small trees in memory, and whole images from fixtures/."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -35,7 +35,7 @@ def looked_at(
 
 
 def debian_disk(name: str = "guest-debian") -> bytes:
-    """Make a disk that BIOS starts, with a guest of fixtures/ in its one partition."""
+    """Return a disk that boots with BIOS, with a guest from fixtures/ in its only partition."""
     root = image(name)
     disk = build.mbr(MIB + len(root), [Part(2048, len(root) // SECTOR, 0x83, active=True)], code=build.grub_code())
     build.place(disk, SECTOR, b"\x52GRUB core" + bytes(100))
@@ -43,7 +43,7 @@ def debian_disk(name: str = "guest-debian") -> bytes:
 
 
 def rhel_disk() -> bytes:
-    """Make a disk that UEFI starts: an ESP, an XFS /boot, and a root on XFS in a logical volume of two segments."""
+    """Return a disk that boots with UEFI: an ESP, an XFS /boot, and a root on XFS in a logical volume of two segments.."""
     boot, root, head = image("guest-rhel-boot"), image("guest-rhel-root"), image("lvm-head")
     boot_at, volume_at = 2 * MIB, 2 * MIB + len(boot)
     volume_bytes = 64 * MIB

@@ -10,7 +10,7 @@ _STRING, _NUMBER, _STRINGS = 1, 4, 7
 
 
 def hive(keys: Keys) -> bytes:
-    """Make a hive with these keys (paths with backslashes) and their values; the keys above them come by themselves."""
+    """Return a hive with these keys (paths with backslashes) and their values. Parent keys are added."""
     tree: dict[str, object] = {}
     for path in keys:
         node = tree
@@ -27,14 +27,14 @@ class _Writer:
         self._cells = bytearray(32)  # the header of the one bin comes last
 
     def _cell(self, data: bytes) -> int:
-        """Add a cell in use; gives its offset, which counts from the first bin."""
+        """Add a used cell, and return its offset from the first bin."""
         at = len(self._cells)
         size = -(-(len(data) + 4) // 8) * 8
         self._cells += struct.pack("<i", -size) + data + bytes(size - 4 - len(data))
         return at
 
     def key(self, name: str, path: str, below: Mapping[str, object], *, parent: int, is_root: bool = False) -> int:
-        """Add a key with everything below it."""
+        """Add a key with its subkeys and values."""
         values = self._keys.get(path, {})
         value_list = self._cell(b"".join(struct.pack("<I", self._value(*item)) for item in values.items()))
         children = [
@@ -67,7 +67,7 @@ class _Writer:
         return self._cell(b"vk" + struct.pack("<HIIIHH", len(raw), size, place, kind, 1, 0) + raw)
 
     def finish(self, root: int) -> bytes:
-        """Put the headers in front."""
+        """Prepend the headers."""
         size = -(-len(self._cells) // 4096) * 4096
         rest = size - len(self._cells)
         if rest:

@@ -1,4 +1,4 @@
-"""In-memory file system: guests are made and damaged path by path."""
+"""In-memory file system for guests."""
 
 from collections.abc import Iterator, Mapping
 
@@ -8,7 +8,7 @@ from tests.disk.trees import Link
 
 
 class MemoryFiles:
-    """A FileSystem made of a mapping from path to content; directories are there because something is in them."""
+    """A FileSystem of a mapping from paths to contents. Parent directories are added."""
 
     def __init__(self, tree: Mapping[str, bytes | Link], *, immutable: tuple[str, ...] = ()) -> None:
         self.root = 0
@@ -35,14 +35,14 @@ class MemoryFiles:
         return folder[name]
 
     def node(self, number: int) -> Node:
-        """Look at a node."""
+        """Return a node."""
         content = self._content[number]
         kind = {dict: Kind.DIRECTORY, Link: Kind.LINK}.get(type(content), Kind.FILE)
         size = len(content) if isinstance(content, bytes) else 0
         return Node(number, kind, size, size, immutable=number in self._immutable)
 
     def entries(self, number: int) -> Iterator[tuple[str, int]]:
-        """Go through a directory."""
+        """Yield the entries of a directory."""
         content = self._content[number]
         if not isinstance(content, dict):
             raise Missing("no directory")
@@ -55,7 +55,7 @@ class MemoryFiles:
         return content[offset : offset + length]
 
     def target(self, number: int) -> str:
-        """Read a link."""
+        """Return the target of a link."""
         content = self._content[number]
         if not isinstance(content, Link):
             raise Missing("no link")

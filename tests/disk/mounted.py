@@ -1,4 +1,4 @@
-"""File systems written by the kernel in forms that are hard to read, compared with a reader."""
+"""File systems that the kernel writes in forms that are hard to read, for comparison with a reader."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ _NAMES, _EXTENTS, _STEP = 20_000, 12_000, 8192
 
 @contextmanager
 def mounted(image: Path, options: str = "rw") -> Iterator[Path]:
-    """Mount an image; skips the test, with the reason, where the kernel can't."""
+    """Mount an image. Skip the test, with the reason, if the kernel can't."""
     with tempfile.TemporaryDirectory() as name:
         done = subprocess.run(
             ["mount", "-o", f"loop,{options}", image, name], capture_output=True, text=True, check=False
@@ -54,7 +54,7 @@ def write_everything(folder: Path) -> None:
 
 
 def assert_same_tree(files: FileSystem, folder: Path) -> None:
-    """Compare every name, every link and every byte below a directory of this machine with what a reader gives."""
+    """Compare all names, links and bytes below a directory of this machine with those of a reader."""
     tree = Tree(files)
     for place, folders, names in os.walk(folder):
         here = "/" + str(Path(place).relative_to(folder)).removeprefix(".")

@@ -1,4 +1,4 @@
-"""Tests of making a disk that ECS takes of one that it does not."""
+"""Tests of the conversion of disks that ECS does not accept."""
 
 import gzip
 import os
@@ -35,7 +35,7 @@ def _prepared(folder: Path, data: bytes | bytearray, name: str = "disk.bin") -> 
 
 
 def test_a_disk_that_ecs_takes_is_given_as_it_is(tmp_path: Path) -> None:
-    """No copy, no directory."""
+    """There is no copy, and no directory."""
     path, report = _source(tmp_path, DISK, "disk.raw")
     assert not needs_preparing(report)
     with prepare(path, report, work_dir=tmp_path / "work", emit=ignore) as ready:
@@ -44,7 +44,7 @@ def test_a_disk_that_ecs_takes_is_given_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_compressed_disk_is_unpacked_and_removed_afterwards(tmp_path: Path) -> None:
-    """The source is never touched, and nothing stays."""
+    """The source is not changed, and no file stays."""
     packed = gzip.compress(DISK)
     path, report = _source(tmp_path, packed, "disk.raw.gz")
     assert needs_preparing(report)
@@ -66,7 +66,7 @@ def test_a_compressed_disk_is_unpacked_and_removed_afterwards(tmp_path: Path) ->
 def test_what_was_packed_is_sent_as_the_report_told(
     tmp_path: Path, packed: bytes, format_: DiskFormat, expected: bytes
 ) -> None:
-    """A fixed VHD loses its footer and is the RAW disk that was told; the others are told as what they are."""
+    """A fixed VHD becomes the RAW disk of the report without its footer. Other formats are those of the report."""
     path, report = _source(tmp_path, gzip.compress(packed), "disk.gz")
     assert report.format is format_
     with prepare(path, report, work_dir=tmp_path, emit=ignore) as ready:
@@ -86,7 +86,7 @@ def test_what_was_packed_is_sent_as_the_report_told(
     ],
 )
 def test_what_was_packed_is_judged_before_it_is_sent(tmp_path: Path, packed: bytes, code: str) -> None:
-    """Nothing stays behind of what can't be imported."""
+    """No file stays if the content can't be imported."""
     path, report = _source(tmp_path, gzip.compress(packed), "disk.gz")
     with pytest.raises(DiskError) as caught, prepare(path, report, work_dir=tmp_path / "work", emit=ignore):
         pass
@@ -118,7 +118,7 @@ def test_a_padded_vhd_loses_its_padding(tmp_path: Path) -> None:
 
 
 def test_a_large_padded_vhd_becomes_whole_gib_without_a_look_at_its_holes(tmp_path: Path) -> None:
-    """A cylinder of a large disk is more than a MiB, and what is left of it would be paid for as a GiB."""
+    """A cylinder of a large disk has more than one MiB, and the rest of it would cost one GiB."""
     padded = 515 * 16 * 255 * 512  # 1.98 MiB more than a GiB
     path = tmp_path / "disk.vhd"
     path.write_bytes(DISK)
@@ -136,7 +136,7 @@ def test_a_large_padded_vhd_becomes_whole_gib_without_a_look_at_its_holes(tmp_pa
 
 
 def test_data_in_the_padding_is_kept(tmp_path: Path) -> None:
-    """Then it is no padding."""
+    """With data it is not padding."""
     padded = 1040 * 8 * 512
     footer = build.vhd_footer(padded, creator=b"qemu", geometry=(1040, 1, 8))
     image = DISK + bytes(1000) + b"data" + bytes(padded - len(DISK) - 1004) + footer
@@ -144,7 +144,7 @@ def test_data_in_the_padding_is_kept(tmp_path: Path) -> None:
 
 
 def test_the_same_source_gives_the_same_file_each_time(tmp_path: Path) -> None:
-    """So that an upload goes on where it stopped."""
+    """A stopped upload can be resumed."""
     path, report = _source(tmp_path, gzip.compress(DISK), "disk.gz")
     seen = []
     for _ in range(2):
@@ -154,7 +154,7 @@ def test_the_same_source_gives_the_same_file_each_time(tmp_path: Path) -> None:
 
 
 def test_a_finished_file_is_used_again_after_an_interruption(tmp_path: Path) -> None:
-    """It stays when the run ends with trouble that passes, and the next one finds it."""
+    """It stays after a transient failure, and the next run finds it."""
     path, report = _source(tmp_path, gzip.compress(DISK), "disk.gz")
     said: list[Event] = []
     stopped = Interrupted("Stopped.", code="interrupted", remedy=None)
@@ -169,7 +169,7 @@ def test_a_finished_file_is_used_again_after_an_interruption(tmp_path: Path) -> 
 
 
 def test_a_final_failure_leaves_nothing(tmp_path: Path) -> None:
-    """Nobody would come back for it."""
+    """No later run would use the file."""
     path, report = _source(tmp_path, gzip.compress(DISK), "disk.gz")
     refused = RefusedError("No.", code="no", remedy=None)
     with pytest.raises(RefusedError), prepare(path, report, work_dir=tmp_path / "work", emit=ignore):
@@ -178,7 +178,7 @@ def test_a_final_failure_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_run_left_half_made_is_removed(tmp_path: Path) -> None:
-    """The process is gone, and its part with it, also one of another disk; a part of a living one stays."""
+    """Partial files of ended processes are removed, also of other disks. Those of running processes stay."""
     path, report = _source(tmp_path, gzip.compress(DISK), "disk.gz")
     with prepare(path, report, work_dir=tmp_path, emit=ignore) as ready:
         name = ready.name
@@ -192,7 +192,7 @@ def test_what_a_killed_run_left_half_made_is_removed(tmp_path: Path) -> None:
 
 
 def test_a_file_of_somebody_else_is_not_used(tmp_path: Path) -> None:
-    """Names in a shared directory can be foretold: a file that others can write is not taken for ours."""
+    """Names in a shared directory are predictable, so a file that other users can write to is refused."""
     path, report = _source(tmp_path, gzip.compress(DISK), "disk.gz")
     with prepare(path, report, work_dir=tmp_path, emit=ignore) as ready:
         name = ready.name
@@ -204,11 +204,11 @@ def test_a_file_of_somebody_else_is_not_used(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_changes_meanwhile_is_not_sent(tmp_path: Path) -> None:
-    """What was converted is neither the disk before nor the one after."""
+    """The converted file is neither the disk before the change nor the one after it."""
     path, report = _source(tmp_path, gzip.compress(DISK), "disk.gz")
 
     def change(event: Event) -> None:
-        """Touch the disk as soon as the conversion begins."""
+        """Change the disk when the conversion begins."""
         del event
         os.utime(path, ns=(1, 1))
 
@@ -219,7 +219,7 @@ def test_a_disk_that_changes_meanwhile_is_not_sent(tmp_path: Path) -> None:
 
 
 def test_a_work_dir_that_is_a_file_is_told(tmp_path: Path) -> None:
-    """With the option's name in the remedy."""
+    """The remedy has the name of the option."""
     path, report = _source(tmp_path, gzip.compress(DISK), "disk.gz")
     with pytest.raises(LocalStateError) as caught, prepare(path, report, work_dir=path, emit=ignore):
         pass
@@ -227,7 +227,7 @@ def test_a_work_dir_that_is_a_file_is_told(tmp_path: Path) -> None:
 
 
 def test_without_qemu_img_the_exact_command_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The container is told in the inspection already, as what blocks."""
+    """The inspection reports the container as a blocking problem."""
     path, report = _source(tmp_path, b"KDMV" + bytes(MIB), "disk.vmdk")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DiskError) as caught, prepare(path, report, work_dir=tmp_path / "work", emit=ignore):
@@ -245,7 +245,7 @@ def test_without_qemu_img_the_exact_command_is_told(tmp_path: Path, monkeypatch:
 def test_what_a_packed_file_begins_with_is_judged_before_it_is_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A VMDK that nothing here can convert, a file that was packed twice, a text: each is told by the inspection."""
+    """The inspection reports a VMDK that can't be converted, a file that is compressed twice, and a text."""
     monkeypatch.setenv("PATH", str(tmp_path))
     for inner, code in (
         (b"KDMV" + bytes(MIB), "container-foreign"),
@@ -258,7 +258,7 @@ def test_what_a_packed_file_begins_with_is_judged_before_it_is_unpacked(
 
 
 def test_a_zip_archive_gives_the_disk_in_it(tmp_path: Path) -> None:
-    """Through the whole way, once."""
+    """From the inspection to the converted file."""
     packed = tmp_path / "packed"
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("disk.raw", DISK)

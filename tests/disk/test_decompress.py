@@ -39,7 +39,7 @@ def _unpack(folder: Path, packed: bytes, container: str) -> bytes:
 
 @each_row("container", PACKERS)
 def test_data_comes_out_as_it_went_in(tmp_path: Path, container: str) -> None:
-    """One stream, and two in a row as parallel packers leave them."""
+    """With one stream, and with two streams as of parallel compressors."""
     pack = PACKERS[container]
     assert _unpack(tmp_path, pack(DATA), container) == DATA
     assert _unpack(tmp_path, pack(DATA[:10]) + pack(DATA[10:]), container) == DATA
@@ -47,7 +47,7 @@ def test_data_comes_out_as_it_went_in(tmp_path: Path, container: str) -> None:
 
 @each_row("container", PACKERS)
 def test_zeros_come_in_pieces(tmp_path: Path, container: str) -> None:
-    """A bomb is no larger in memory than a step."""
+    """Highly compressed data needs no more memory than one piece."""
     path = tmp_path / "packed"
     path.write_bytes(PACKERS[container](bytes(3 * STEP_BYTES)))
     sizes = [len(piece) for piece in unpacked_file(path, format_named(container))]
@@ -58,7 +58,7 @@ def test_zeros_come_in_pieces(tmp_path: Path, container: str) -> None:
 @each_row("container", PACKERS)
 @each_row("keep", [0.5, 0.999])
 def test_data_that_was_cut_short_is_bad(tmp_path: Path, container: str, keep: float) -> None:
-    """Half a disk is no disk."""
+    """The stream has no end."""
     packed = PACKERS[container](DATA)
     with pytest.raises(Bad):
         _unpack(tmp_path, packed[: int(len(packed) * keep)], container)
@@ -66,7 +66,7 @@ def test_data_that_was_cut_short_is_bad(tmp_path: Path, container: str, keep: fl
 
 @each_row("container", PACKERS)
 def test_damaged_data_is_bad(tmp_path: Path, container: str) -> None:
-    """The checksum of every one of them is looked at."""
+    """The checksum of every format is verified."""
     packed = bytearray(PACKERS[container](DATA))
     packed[len(packed) // 2] ^= 0xFF
     with pytest.raises(Bad):
@@ -74,7 +74,7 @@ def test_damaged_data_is_bad(tmp_path: Path, container: str) -> None:
 
 
 def test_padding_after_the_last_stream_is_none_of_it(tmp_path: Path) -> None:
-    """Tapes and block devices fill up with zeros."""
+    """Tapes and block devices are padded with zeros."""
     assert _unpack(tmp_path, gzip.compress(DATA) + bytes(1000), "gzip") == DATA
 
 
@@ -88,19 +88,19 @@ def _zip(folder: Path, members: dict[str, bytes]) -> bytes:
 
 @pytest.mark.parametrize("members", [{"disk": DATA}, {"README": b"hello", "../disk.vmdk": DATA}])
 def test_the_one_disk_in_a_zip_is_taken(tmp_path: Path, members: dict[str, bytes]) -> None:
-    """A single member, or the single one that is named like a disk; where its name points to does not matter."""
+    """It is the only member, or the only one with the suffix of a disk. Its path does not matter."""
     assert _unpack(tmp_path, _zip(tmp_path, members), "zip") == DATA
 
 
 @pytest.mark.parametrize("members", [{}, {"a.raw": DATA, "b.raw": DATA}, {"a.txt": b"a", "b.txt": b"b"}])
 def test_a_zip_without_one_disk_is_unsupported(tmp_path: Path, members: dict[str, bytes]) -> None:
-    """Which of several is meant is not guessed."""
+    """Of several disks none is chosen."""
     with pytest.raises(Unsupported):
         _unpack(tmp_path, _zip(tmp_path, members), "zip")
 
 
 def test_a_damaged_zip_is_bad(tmp_path: Path) -> None:
-    """Its directory stands at the end, and is gone."""
+    """Its directory, which is at the end, is missing."""
     packed = _zip(tmp_path, {"disk": DATA})
     with pytest.raises(Bad):
         _unpack(tmp_path, packed[:-100], "zip")

@@ -1,4 +1,4 @@
-"""Tests of disks that are packed in blocks: read at any place, judged, and sent without a temporary file."""
+"""Tests of disks that are compressed in blocks: read at any offset, checked, and uploaded without a temporary file."""
 
 import bz2
 import dataclasses
@@ -59,13 +59,13 @@ PACKINGS: dict[str, tuple[str, Callable[[], bytes]]] = {
 
 @cache
 def packed_as(how: str) -> bytes:
-    """Pack the disk, once for all tests."""
+    """Compress the disk, once for all tests."""
     return PACKINGS[how][1]()
 
 
 @each_row("how", PACKINGS)
 def test_any_range_reads_as_it_was_packed(how: str) -> None:
-    """From the beginning, over the seams, past the end."""
+    """From the beginning, across blocks, and after the end."""
     container, packed = PACKINGS[how][0], packed_as(how)
     disk = open_blocks(BytesReader(packed), format_named(container))
     assert disk.size == len(DISK)
@@ -75,7 +75,7 @@ def test_any_range_reads_as_it_was_packed(how: str) -> None:
 
 @pytest.mark.parametrize("how", ["blocks", "frames", "seek table"])
 def test_the_report_is_that_of_the_disk(tmp_path: Path, how: str) -> None:
-    """As if it lay there unpacked; one note says that it does not, and needs no temporary file."""
+    """Like the unpacked disk, with a note that it is compressed and needs no temporary file."""
     raw, packed = tmp_path / "disk.raw", tmp_path / "disk.raw.packed"
     raw.write_bytes(DISK)
     packed.write_bytes(packed_as(how))
@@ -100,7 +100,7 @@ def test_the_report_is_that_of_the_disk(tmp_path: Path, how: str) -> None:
     ids=["gzip", "bzip2", "large block", "large frame", "QCOW2", "VHD"],
 )
 def test_what_needs_a_temporary_file_says_why(tmp_path: Path, make: Callable[[], bytes], why: str) -> None:
-    """And how to pack the disk so that it needs none."""
+    """The remedy has the command that compresses the disk in blocks."""
     path = tmp_path / "disk"
     path.write_bytes(make())
     report = inspect_disk(path)
@@ -115,7 +115,7 @@ def test_what_needs_a_temporary_file_says_why(tmp_path: Path, make: Callable[[],
 
 
 def test_frames_that_do_not_tell_their_size_need_one_too() -> None:
-    """What zstd packs from a pipe."""
+    """Zstd writes such frames if it reads from a pipe."""
     stream = zstd.ZstdCompressor()
     packed = stream.compress(DISK) + stream.flush()
     with pytest.raises(Unsupported, match="do not contain their size"):
@@ -133,7 +133,7 @@ def test_frames_that_do_not_tell_their_size_need_one_too() -> None:
     ids=["text", "odd size", "twice", "truncated"],
 )
 def test_what_can_not_be_imported_is_told_before_it_is_unpacked(tmp_path: Path, inner: bytes, code: str) -> None:
-    """In the first second and not after the last byte."""
+    """The inspection reports it."""
     path = tmp_path / "disk.xz"
     path.write_bytes(build.xz(inner, block=BLOCK))
     blocking = [one.code for one in inspect_disk(path).container_problems if one.severity is Severity.BLOCKS]
@@ -141,14 +141,14 @@ def test_what_can_not_be_imported_is_told_before_it_is_unpacked(tmp_path: Path, 
 
 
 def test_a_name_promises_what_is_packed(tmp_path: Path) -> None:
-    """disk.vhd.xz that holds no VHD was cut short before it was packed."""
+    """disk.vhd.xz without a VHD was truncated before it was compressed."""
     path = tmp_path / "disk.vhd.xz"
     path.write_bytes(build.xz(DISK, block=BLOCK))
     assert "vhd-no-footer" in build.codes(inspect_disk(path).container_problems)
 
 
 def _reindexed(packed: bytes, change: Callable[[bytearray], None]) -> bytes:
-    """Change the index of an .xz file, and put its checksums right."""
+    """Change the index of an .xz file, and correct its checksums."""
     index_bytes = (int.from_bytes(packed[-8:-4], "little") + 1) * 4
     index = bytearray(packed[-12 - index_bytes : -16])
     change(index)
@@ -178,14 +178,14 @@ def _more_blocks(index: bytearray) -> None:
 def test_a_file_that_contradicts_itself_is_told_at_once(
     container: str, make: Callable[[], bytes], error: type[Exception]
 ) -> None:
-    """By its index, before anything is unpacked."""
+    """The index shows it, before anything is unpacked."""
     packed = BytesReader(make())
     with pytest.raises(error):
         open_blocks(packed, format_named(container))
 
 
 def test_a_file_that_was_cut_short_is_refused_with_its_place(tmp_path: Path) -> None:
-    """In the first second, and with a name of its own."""
+    """The inspection reports it with its own code."""
     path = tmp_path / "disk.raw.xz"
     path.write_bytes(packed_as("blocks")[:-1000])
     (problem,) = inspect_disk(path).container_problems
@@ -195,7 +195,7 @@ def test_a_file_that_was_cut_short_is_refused_with_its_place(tmp_path: Path) -> 
 
 @each_row("how", ["blocks", "CRC32", "SHA-256", "frames"])
 def test_no_byte_of_a_damaged_block_is_given(tmp_path: Path, how: str) -> None:
-    """The error has its place in the file; the other blocks read on."""
+    """The error has the offset in the file. Other blocks can be read."""
     container, packed = PACKINGS[how][0], packed_as(how)
     if container == "zstd":  # a frame has a checksum only where it was asked for
         pieces = [DISK[at : at + BLOCK] for at in range(0, len(DISK), BLOCK)]
@@ -219,7 +219,7 @@ def test_no_byte_of_a_damaged_block_is_given(tmp_path: Path, how: str) -> None:
 
 
 def test_the_source_is_the_disk_that_was_packed(tmp_path: Path) -> None:
-    """Size and content are those of the RAW disk; what the file itself becomes is noticed."""
+    """Size and content are those of the RAW disk. A change of the file is detected."""
     packed = tmp_path / "disk.raw.xz"
     packed.write_bytes(packed_as("blocks"))
     with open_disk(packed) as opened:
@@ -233,7 +233,7 @@ def test_the_source_is_the_disk_that_was_packed(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_is_not_packed_is_its_file(tmp_path: Path) -> None:
-    """Also one whose VHD footer says that its first bytes are those of a disk."""
+    """Also a fixed VHD, which begins with the bytes of its disk."""
     image = build.vhd_fixed(b"\xfd7zXZ\0" + bytes(MIB - 6))
     (tmp_path / "disk.vhd").write_bytes(image)
     with open_disk(tmp_path / "disk.vhd") as opened:
@@ -242,7 +242,7 @@ def test_a_disk_that_is_not_packed_is_its_file(tmp_path: Path) -> None:
 
 
 def test_a_block_that_several_want_is_unpacked_once() -> None:
-    """They wait for the one who is at it; and what is kept has a bound."""
+    """Other threads wait for the block, and the cache has a limit."""
     started, go, count = threading.Event(), threading.Event(), [0]
 
     def unpack(file: Reader, block: Block) -> mmap.mmap:
@@ -267,7 +267,7 @@ def test_a_block_that_several_want_is_unpacked_once() -> None:
 
 
 def test_zeros_are_unpacked_once() -> None:
-    """Most of a disk is zeros, which are packed with the same bytes each time; a last block that is shorter, too."""
+    """Blocks of zeros have the same compressed bytes, also a shorter last block."""
     disk = bytes(10 * BLOCK) + b"data" + bytes(2 * BLOCK)
     packed = build.xz(disk, block=BLOCK)
     count = [0]
@@ -286,7 +286,7 @@ def test_zeros_are_unpacked_once() -> None:
     "options", [["--block-size=300000"], ["--block-list=1MiB,65536,0"], ["-T2", "--block-size=1MiB"]]
 )
 def test_what_xz_writes_is_read(options: list[str]) -> None:
-    """The tool itself as the other opinion."""
+    """The tool xz writes the file."""
     packed = subprocess.run(["xz", "-c", "-1", *options], input=DISK, capture_output=True, check=True).stdout
     disk = open_blocks(BytesReader(packed), format_named("xz"))
     assert disk.blocks > 1

@@ -1,4 +1,4 @@
-"""Tests of the NBD client, against a server that plays by the protocol's document, or does not."""
+"""Tests of the NBD client, against servers that follow the protocol or violate it."""
 
 import socket
 import struct
@@ -26,7 +26,7 @@ def _take(connection: socket.socket, length: int) -> bytes:
 
 
 def _serve(connection: socket.socket, *, greeting: bytes = _GREETING, size: int = len(DISK), error: int = 0) -> None:
-    """Serve DISK; `error` is what every read is answered with."""
+    """Serve DISK. `error` is the answer to every read."""
     with suppress(ConnectionError), connection:
         connection.sendall(greeting)
         flags = struct.unpack(">I", _take(connection, 4))[0]
@@ -57,7 +57,7 @@ def _reader(**server: object) -> Iterator[NbdReader]:
 
 @pytest.mark.parametrize("flags", [3, 1])
 def test_a_served_disk_reads_back(flags: int) -> None:
-    """In any place, short at its end, with and without the padding of old servers."""
+    """At any offset, short at the end, with and without the padding of old servers."""
     with _reader(greeting=b"NBDMAGICIHAVEOPT" + struct.pack(">H", flags)) as disk:
         assert disk.size == len(DISK)
         assert disk.pread(1000, 5000) == DISK[1000:6000]
@@ -66,13 +66,13 @@ def test_a_served_disk_reads_back(flags: int) -> None:
 
 
 def test_a_read_error_is_bad() -> None:
-    """With its number."""
+    """The message has its number."""
     with _reader(error=5) as disk, pytest.raises(Bad, match="error 5"):
         disk.pread(0, 1)
 
 
 def test_a_server_that_ends_is_bad() -> None:
-    """As qemu-nbd does when an image makes it."""
+    """qemu-nbd ends if an image makes it crash."""
     ours, theirs = socket.socketpair()
     theirs.close()
     with ours, pytest.raises(Bad):
@@ -80,7 +80,7 @@ def test_a_server_that_ends_is_bad() -> None:
 
 
 def test_another_protocol_is_bad() -> None:
-    """Whatever answers there, it is not NBD."""
+    """The greeting is not NBD."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(b"220 mail.example.com ESMTP ready\r\n")
@@ -89,7 +89,7 @@ def test_another_protocol_is_bad() -> None:
 
 
 def test_without_qemu_nbd_it_is_missing(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The caller says what to install."""
+    """The caller reports what to install."""
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Missing), open_nbd("json:{}"):
         pass

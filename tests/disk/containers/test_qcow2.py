@@ -15,7 +15,7 @@ CLUSTER = 1 << BITS
 
 
 def _disk() -> bytes:
-    """Make data that compresses, holes, and an end within a cluster."""
+    """Return compressible data, holes, and an end within a cluster."""
     text = b"".join(b"%07d\n" % number for number in range(20_000))
     return text[: 20 * CLUSTER] + bytes(30 * CLUSTER) + text[: CLUSTER + 512]
 
@@ -29,7 +29,7 @@ def _reader(image: bytes | bytearray) -> qcow2.Qcow2Reader:
 @each_row(("version", "compression"), [(2, ""), (2, "zlib"), (3, ""), (3, "zlib"), (3, "zstd")])
 @each_row("bits", [9, BITS, 16])
 def test_a_disk_reads_back(version: int, compression: str, bits: int) -> None:
-    """Both versions, every compression, small and usual clusters, whole and in odd pieces."""
+    """Both versions, every compression, small and usual clusters, as a whole and in odd pieces."""
     disk = _disk()
     reader = _reader(build.qcow2(disk, version=version, compression=compression, cluster_bits=bits))
     assert reader.size == len(disk)
@@ -38,7 +38,7 @@ def test_a_disk_reads_back(version: int, compression: str, bits: int) -> None:
 
 
 def test_a_zero_cluster_reads_as_zeros_though_it_has_a_place() -> None:
-    """Bit 0 of an entry that is not compressed."""
+    """Bit 0 of an entry that is not compressed marks it."""
     image = build.qcow2(_disk(), cluster_bits=BITS)
     entry = 2 * CLUSTER
     image[entry + 7] |= 1
@@ -46,7 +46,7 @@ def test_a_zero_cluster_reads_as_zeros_though_it_has_a_place() -> None:
 
 
 def test_bit_0_of_a_compressed_entry_is_part_of_its_place() -> None:
-    """Compressed clusters lie at odd bytes, too: half of them would read as zeros otherwise."""
+    """Compressed clusters may be at odd offsets. Half of them would be read as zeros otherwise."""
     disk = _disk()
     image = build.qcow2(disk, cluster_bits=BITS, compression="zlib")
     entries = struct.unpack(">20Q", image[2 * CLUSTER : 2 * CLUSTER + 160])
@@ -75,7 +75,7 @@ def test_a_backing_file_is_named_and_never_opened() -> None:
 
 
 def test_the_name_of_an_external_data_file_is_found() -> None:
-    """It stands in a header extension, behind others."""
+    """It is in a header extension, after others."""
     image = build.qcow2(_disk(), cluster_bits=BITS)
     struct.pack_into(">II8s", image, 112, 0x6803F857, 5, b"names")
     struct.pack_into(">II8s", image, 128, 0x44415441, 8, b"data.raw")
@@ -84,7 +84,7 @@ def test_the_name_of_an_external_data_file_is_found() -> None:
 
 @pytest.mark.parametrize("bit", [4, 1 << 40])
 def test_features_that_change_the_layout_are_not_guessed(bit: int) -> None:
-    """External data, and bits of a later time are Unsupported."""
+    """External data and unknown feature bits are Unsupported."""
     image = build.qcow2(_disk(), cluster_bits=BITS)
     struct.pack_into(">Q", image, 72, bit)
     with pytest.raises(Unsupported):
@@ -92,7 +92,7 @@ def test_features_that_change_the_layout_are_not_guessed(bit: int) -> None:
 
 
 def test_extended_entries_have_a_bitmap_of_their_subclusters() -> None:
-    """Each cluster has 32 of them: stored, of zeros, or neither, which without a backing file are zeros, too."""
+    """A cluster has 32 subclusters: with data, with zeros, or neither, which reads as zeros without a backing file."""
     cluster = 1 << 14
     image = bytearray(build.qcow2(b"x" * cluster, cluster_bits=14))
     struct.pack_into(">Q", image, 72, 16)
@@ -116,7 +116,7 @@ def test_extended_entries_have_a_bitmap_of_their_subclusters() -> None:
     ],
 )
 def test_a_senseless_header_is_bad(at: int, value: bytes) -> None:
-    """Sizes and places that no image has are refused before memory is asked for."""
+    """Impossible sizes and offsets are refused before memory is allocated."""
     image = build.qcow2(_disk(), cluster_bits=BITS)
     image[at : at + len(value)] = value
     with pytest.raises(Bad):
@@ -124,7 +124,7 @@ def test_a_senseless_header_is_bad(at: int, value: bytes) -> None:
 
 
 def test_damaged_compressed_data_is_bad() -> None:
-    """It is not taken for zeros."""
+    """It is not read as zeros."""
     image = build.qcow2(b"data" * CLUSTER, cluster_bits=BITS, compression="zlib")
     at, _ = qcow2._compressed_place(struct.unpack(">Q", image[2 * CLUSTER : 2 * CLUSTER + 8])[0], BITS)
     image[at : at + 8] = b"\xff" * 8
@@ -133,6 +133,6 @@ def test_damaged_compressed_data_is_bad() -> None:
 
 
 def test_a_cluster_outside_of_the_file_is_bad() -> None:
-    """A file that was cut short."""
+    """The file is truncated."""
     with pytest.raises(Bad):
         _reader(build.qcow2(_disk(), cluster_bits=BITS)[: 10 * CLUSTER]).pread(0, MIB)

@@ -1,4 +1,4 @@
-"""Tests of judging QCOW2."""
+"""Tests of the checks of QCOW2."""
 
 import random
 import struct
@@ -31,7 +31,7 @@ def _with(at: int, form: str, *values: object) -> bytearray:
 
 @pytest.mark.parametrize("compression", ["", "zlib", "zstd"])
 def test_a_sound_qcow2_has_no_problems_and_reads_back(compression: str) -> None:
-    """The disk in it is the disk that was put in."""
+    """The disk in it is the original disk."""
     opened = _open(build.qcow2(DISK, compression=compression))
     warned = ["qcow2-zstd"] if compression == "zstd" else []  # the service's pages do not name it
     assert (opened.format, build.codes(opened.problems), opened.unknowns) == (DiskFormat.QCOW2, warned, ())
@@ -55,7 +55,7 @@ def test_a_sound_qcow2_has_no_problems_and_reads_back(compression: str) -> None:
     ],
 )
 def test_each_fault_has_its_own_name(image: bytearray, code: str, severity: Severity) -> None:
-    """What the header tells is told once, with a remedy."""
+    """A fault in the header is reported once, with a remedy."""
     (problem,) = _open(image).problems
     assert (problem.code, problem.severity) == (code, severity)
     assert problem.remedy
@@ -63,7 +63,7 @@ def test_each_fault_has_its_own_name(image: bytearray, code: str, severity: Seve
 
 @pytest.mark.parametrize("image", [_with(8, ">QI", 600, 4), _with(72, ">Q", 4), _with(72, ">Q", 1 << 20)])
 def test_what_is_not_whole_or_not_known_is_not_read(image: bytearray) -> None:
-    """A disk with holes where another file has data would look sound and be wrong."""
+    """Reading holes in place of the data of another file would give a wrong disk without an error."""
     opened = _open(image)
     assert opened.disk is None
     assert opened.unknowns
@@ -71,7 +71,7 @@ def test_what_is_not_whole_or_not_known_is_not_read(image: bytearray) -> None:
 
 @pytest.mark.parametrize("compression", ["", "zlib"])
 def test_a_file_that_was_cut_short_is_told(compression: str) -> None:
-    """The last cluster that a table names lies behind the end."""
+    """The last cluster in a table is after the end of the file."""
     image = build.qcow2(DISK, compression=compression)
     cut = image[: len(image) - 2 * 65536] if not compression else image[: 3 * 65536 + 10]
     opened = _open(cut)
@@ -80,13 +80,13 @@ def test_a_file_that_was_cut_short_is_told(compression: str) -> None:
 
 
 def test_a_header_that_is_cut_off_is_damage() -> None:
-    """The magic number alone is no image."""
+    """The magic number is not enough."""
     assert build.codes(_open(b"QFI\xfb" + bytes(20)).problems) == ["qcow2-damaged"]
 
 
 @pytest.mark.parametrize("compression", ["", "zlib"])
 def test_of_more_tables_than_are_looked_at_the_last_are(compression: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files grow at their end: there is what a file that was cut short lacks."""
+    """Files grow at their end, so a truncated file lacks the clusters of the last tables."""
     disk = random.Random(3).randbytes(200_000)
     image = build.qcow2(disk, cluster_bits=9, compression=compression)
     monkeypatch.setattr(qcow2, "_MAX_TABLES_BYTES", 1024)

@@ -1,4 +1,4 @@
-"""Tests of the containers that ECS does not take."""
+"""Tests of the containers that qemu-img converts."""
 
 import struct
 from pathlib import Path
@@ -31,7 +31,7 @@ def _head(at: int, form: str, value: int, *, magic: bytes = b"") -> bytes:
     ],
 )
 def test_the_size_is_told_where_the_header_has_it(container: str, head: bytes, size: int | None) -> None:
-    """Also where no tool of QEMU is installed; where it is not in a fixed place, nothing is guessed."""
+    """Also without the tools of QEMU. For formats without a fixed offset, the size is unknown."""
     source = Source(path=Path("disk"), suffix_rule=None, neighbours=None, open_inner=open_container)
     known = format_named(container)
     opened = known.open(known, BytesReader(head), source)

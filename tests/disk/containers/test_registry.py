@@ -1,4 +1,4 @@
-"""Tests of telling what a file is by its content."""
+"""Tests of the detection of a format by the content of a file."""
 
 import bz2
 import gzip
@@ -75,7 +75,7 @@ def _tar(data: bytes) -> bytes:
     ],
 )
 def test_the_content_tells_what_it_is_whatever_the_name(tmp_path: Path, data: bytes, container: str) -> None:
-    """All of them are named disk.raw here."""
+    """All files have the name disk.raw."""
     assert _open(tmp_path, data).container.name == container
 
 
@@ -91,14 +91,14 @@ def test_the_content_tells_what_it_is_whatever_the_name(tmp_path: Path, data: by
     ],
 )
 def test_what_can_not_be_imported_blocks_with_a_remedy(tmp_path: Path, data: bytes, code: str) -> None:
-    """Each has its own name, and one reason is enough."""
+    """Each has one problem with its code."""
     (problem,) = _open(tmp_path, data).problems
     assert (problem.code, problem.severity) == (code, Severity.BLOCKS)
     assert problem.remedy
 
 
 def test_a_new_format_is_a_value_and_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once it is in the table, it is found by its content, opened, and promised by its suffix."""
+    """A format in the table is detected by its content, opened, and expected by its suffix."""
     new = ContainerFormat(
         name="new",
         open=lambda own, file, _source: OpenedContainer(
@@ -124,13 +124,13 @@ def test_names_are_unique() -> None:
 
 
 def test_a_raw_disk_is_its_file(tmp_path: Path) -> None:
-    """Size and bytes are the file's, and nothing is wrong with it."""
+    """Size and content are those of the file, without a problem."""
     opened = _open(tmp_path, DISK)
     assert (opened.format, opened.virtual_bytes, opened.problems) == (DiskFormat.RAW, len(DISK), ())
 
 
 def test_a_blank_disk_is_noted(tmp_path: Path) -> None:
-    """A data disk may be empty on purpose: whether it blocks is for the rules to say."""
+    """A data disk may be empty on purpose: a check decides whether it blocks."""
     (problem,) = _open(tmp_path, bytes(2 * MIB)).problems
     assert (problem.code, problem.severity) == ("disk-blank", Severity.NOTE)
 
@@ -140,13 +140,13 @@ def test_a_blank_disk_is_noted(tmp_path: Path) -> None:
     [("disk.vhd", "vhd-no-footer"), ("DISK.VHD", "vhd-no-footer"), ("disk.qcow2", "suffix-not-content")],
 )
 def test_a_name_that_promises_a_container_that_is_not_there_blocks(tmp_path: Path, name: str, code: str) -> None:
-    """Most often the file was cut short, and its footer with it."""
+    """In most cases the file was truncated and lost its footer."""
     opened = _open(tmp_path, DISK, name)
     assert (opened.container.name, build.codes(opened.problems)) == ("raw", [code])
 
 
 def test_boot_code_that_begins_like_bzip2_is_a_raw_disk(tmp_path: Path) -> None:
-    """Three bytes are no proof."""
+    """Three bytes are not enough."""
     assert _open(tmp_path, b"BZh" + DISK[3:]).container.name == "raw"
 
 
@@ -155,7 +155,7 @@ def test_boot_code_that_begins_like_bzip2_is_a_raw_disk(tmp_path: Path) -> None:
     [(DISK, DiskFormat.RAW), (build.qcow2(DISK), DiskFormat.QCOW2), (build.vhd_dynamic(DISK), DiskFormat.VHD)],
 )
 def test_a_compressed_file_tells_what_will_be_sent(tmp_path: Path, inner: bytes, format_: DiskFormat) -> None:
-    """Its beginning is unpacked to see."""
+    """Its beginning is unpacked."""
     opened = _open(tmp_path, gzip.compress(bytes(inner)))
     assert (opened.format, opened.disk) == (format_, None)
     assert (opened.problems[0].convertible, opened.problems[0].severity) == (True, Severity.NOTE)
@@ -163,7 +163,7 @@ def test_a_compressed_file_tells_what_will_be_sent(tmp_path: Path, inner: bytes,
 
 @pytest.mark.parametrize("name", ["my disk.vhd", "my disk.raw"])
 def test_a_command_in_a_remedy_has_the_name_of_the_file(tmp_path: Path, name: str) -> None:
-    """It works when it is pasted, and does not write over the file."""
+    """The command works when it is pasted, and does not overwrite the file."""
     data = bytearray(build.vhd_fixed(DISK))
     data[-512 + 64] ^= 1
     (problem,) = _open(tmp_path, data, name).problems

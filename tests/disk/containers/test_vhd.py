@@ -14,7 +14,7 @@ BLOCK = 4096 * 16
 
 
 def _disk() -> bytes:
-    """Three blocks: data, a hole, and half a block of data."""
+    """Return three blocks: data, a hole, and half a block of data."""
     return bytes(range(256)) * 256 + bytes(BLOCK) + b"end" + bytes(BLOCK // 2 - 3)
 
 
@@ -27,7 +27,7 @@ def _reader(image: bytes) -> vhd.DynamicReader:
 
 
 def test_the_next_data_is_behind_the_holes() -> None:
-    """A block that is there is data from any byte of it on, and behind the last one there is none."""
+    """Within a block it is the offset itself. After the last block there is none."""
     disk = _reader(build.vhd_dynamic(_disk() + bytes(2 * BLOCK), block=BLOCK))
     asked = (0, 5, BLOCK, 2 * BLOCK - 1, 2 * BLOCK + 9)
     assert [disk.next_data(offset) for offset in asked] == [0, 5, 2 * BLOCK, 2 * BLOCK, 2 * BLOCK + 9]
@@ -35,7 +35,7 @@ def test_the_next_data_is_behind_the_holes() -> None:
 
 
 def test_a_footer_is_read_with_its_checksum() -> None:
-    """Sizes, type, creator and geometry; one changed byte breaks the checksum."""
+    """Sizes, type, creator and geometry are read. One changed byte makes the checksum wrong."""
     raw = build.vhd_footer(MIB, creator=b"win ", geometry=(4, 2, 8))
     footer = vhd.parse_footer(raw)
     assert footer is not None
@@ -48,12 +48,12 @@ def test_a_footer_is_read_with_its_checksum() -> None:
 
 @each_row("raw", [b"", bytes(512), b"conectix", b"x" + build.vhd_footer(MIB)])
 def test_what_is_no_footer_is_none(raw: bytes) -> None:
-    """Too short, or without the cookie."""
+    """It is too short, or has no cookie."""
     assert vhd.parse_footer(raw) is None
 
 
 def test_a_made_footer_is_the_one_of_a_fixed_vhd() -> None:
-    """Our own footer is right by the reader, and the same bytes for the same size."""
+    """The footer of this tool is valid, and always the same for the same size."""
     raw = vhd.fixed_footer(5 * MIB)
     footer = vhd.parse_footer(raw)
     assert footer is not None
@@ -62,7 +62,7 @@ def test_a_made_footer_is_the_one_of_a_fixed_vhd() -> None:
 
 
 def test_a_dynamic_disk_reads_back() -> None:
-    """Every byte, across blocks and holes, and nothing past the end."""
+    """Every byte, across blocks and holes, and nothing after the end."""
     disk = _disk()
     reader = _reader(build.vhd_dynamic(disk, block=BLOCK))
     assert reader.size == len(disk)
@@ -71,7 +71,7 @@ def test_a_dynamic_disk_reads_back() -> None:
 
 
 def test_a_disk_larger_than_its_table_is_bad_there() -> None:
-    """Reading what no entry is for is Bad, and not zeros."""
+    """A read without an entry is Bad, and does not return zeros."""
     reader = _reader(build.vhd_dynamic(_disk(), block=BLOCK, size=4 * BLOCK))
     with pytest.raises(Bad):
         reader.pread(3 * BLOCK, 1)
@@ -88,7 +88,7 @@ def test_a_disk_larger_than_its_table_is_bad_there() -> None:
     ],
 )
 def test_a_senseless_header_is_refused(at: int, value: bytes, error: type[Exception]) -> None:
-    """No cookie, odd or absent block size, a table of any size or in any place."""
+    """No cookie, an odd or missing block size, a table with an impossible size or offset."""
     image = bytearray(build.vhd_dynamic(_disk(), block=BLOCK))
     image[at : at + len(value)] = value
     with pytest.raises(error):

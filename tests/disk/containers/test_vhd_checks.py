@@ -1,4 +1,4 @@
-"""Tests of judging VHDs."""
+"""Tests of the checks of VHDs."""
 
 import struct
 
@@ -31,7 +31,7 @@ def _sum_again(image: bytearray, at: int, length: int, checksum_at: int) -> None
 
 @pytest.mark.parametrize("image", [build.vhd_fixed(DISK), build.vhd_dynamic(DISK)], ids=["fixed", "dynamic"])
 def test_a_sound_vhd_has_no_problems_and_reads_back(image: bytes) -> None:
-    """The disk in it is the disk that was put in."""
+    """The disk in it is the original disk."""
     opened = _open(image)
     assert (opened.format, opened.problems, opened.virtual_bytes) == (DiskFormat.VHD, (), len(DISK))
     assert opened.disk is not None
@@ -39,7 +39,7 @@ def test_a_sound_vhd_has_no_problems_and_reads_back(image: bytes) -> None:
 
 
 def test_a_wrong_footer_checksum_blocks() -> None:
-    """It is told with the place of the checksum."""
+    """The problem has the offset of the checksum."""
     image = bytearray(build.vhd_fixed(DISK))
     image[-512 + 70] ^= 1
     opened = _open(image)
@@ -49,7 +49,7 @@ def test_a_wrong_footer_checksum_blocks() -> None:
 
 
 def test_a_fixed_vhd_of_another_size_than_its_footer_says_blocks() -> None:
-    """Both sizes are told."""
+    """The message has both sizes."""
     opened = _open(DISK[: 2 * MIB] + build.vhd_footer(len(DISK)))
     assert build.codes(opened.problems) == ["vhd-size-mismatch"]
     assert str(len(DISK)) in opened.problems[0].message
@@ -57,13 +57,13 @@ def test_a_fixed_vhd_of_another_size_than_its_footer_says_blocks() -> None:
 
 
 def test_a_dynamic_vhd_without_its_footer_was_cut_short() -> None:
-    """The copy at the beginning tells what it was; one problem says it, not two."""
+    """The copy at the beginning identifies it. There is one problem, not two."""
     opened = _open(build.vhd_dynamic(DISK)[:-MIB])
     assert (opened.container.name, build.codes(opened.problems)) == ("vhd-dynamic", ["vhd-truncated"])
 
 
 def test_a_block_outside_of_the_file_is_told() -> None:
-    """The table names a block where there is none, though the footer is in place."""
+    """The footer is in place, but a block of the table is not in the file."""
     image = build.vhd_dynamic(DISK)
     opened = _open(image[: -MIB - 512] + image[-512:])
     assert build.codes(opened.problems) == ["vhd-truncated"]
@@ -71,32 +71,32 @@ def test_a_block_outside_of_the_file_is_told() -> None:
 
 
 def test_two_blocks_in_one_place_are_told() -> None:
-    """One of the two was overwritten by the other."""
+    """One of the two was overwritten."""
     image = bytearray(build.vhd_dynamic(b"\x01" * (4 * MIB)))
     image[1540:1544] = image[1536:1540]
     assert build.codes(_open(image).problems) == ["vhd-blocks-overlap"]
 
 
 def test_a_wrong_header_checksum_blocks() -> None:
-    """The second header has a checksum of its own."""
+    """The second header has its own checksum."""
     image = bytearray(build.vhd_dynamic(DISK))
     image[512 + 900] ^= 1
     assert build.codes(_open(image).problems) == ["vhd-header-checksum"]
 
 
 def test_a_table_too_small_for_the_disk_blocks() -> None:
-    """ECS refuses a size that does not fit MaxTableEntries * BlockSize."""
+    """ECS refuses a size over MaxTableEntries * BlockSize."""
     opened = _open(build.vhd_dynamic(DISK, size=len(DISK) + 8 * MIB))
     assert build.codes(opened.problems) == ["vhd-table-too-small"]
 
 
 def test_an_unusual_block_size_warns() -> None:
-    """It may be one that ECS does not know."""
+    """ECS may refuse it."""
     assert build.codes(_open(build.vhd_dynamic(DISK, block=65536)).problems) == ["vhd-block-size"]
 
 
 def test_a_differencing_vhd_is_refused_with_its_parent_named() -> None:
-    """It is no whole disk, and is not read as one."""
+    """It is not read as a whole disk."""
     opened = _open(build.vhd_dynamic(DISK, kind=4, parent="base.vhd"))
     assert (opened.container.name, opened.format, opened.disk) == ("vhd-differencing", None, None)
     assert build.codes(opened.problems) == ["vhd-differencing"]
@@ -104,7 +104,7 @@ def test_a_differencing_vhd_is_refused_with_its_parent_named() -> None:
 
 
 def test_a_vhd_padded_to_a_geometry_can_be_converted() -> None:
-    """What `qemu-img convert -O vpc` makes without force_size, told by creator and geometry."""
+    """It is recognised by creator and geometry, as of `qemu-img convert -O vpc` without force_size."""
     size = 123 * 4 * 17 * 512
     footer = build.vhd_footer(size, creator=b"qemu", geometry=(123, 4, 17))
     opened = _open(bytes(size) + footer)
@@ -114,21 +114,21 @@ def test_a_vhd_padded_to_a_geometry_can_be_converted() -> None:
 
 
 def test_an_odd_size_of_another_maker_is_only_noted() -> None:
-    """Disks made by others in such sizes have always had them."""
+    """Other tools create disks of such sizes."""
     opened = _open(build.vhd_fixed(bytes(MIB + 512), creator=b"win "))
     assert build.codes(opened.problems) == ["vhd-size-not-mib"]
     assert opened.problems[0].severity is Severity.NOTE
 
 
 def test_an_unknown_type_is_damage() -> None:
-    """Type 9 is none."""
+    """There is no type 9."""
     opened = _open(build.vhd_fixed(DISK, kind=9))
     assert build.codes(opened.problems) == ["vhd-damaged"]
     assert opened.disk is None
 
 
 def test_a_damaged_header_is_told_and_not_read() -> None:
-    """The footer is right, and what it points to is not there."""
+    """The footer is valid, and the header at its offset is not."""
     image = bytearray(build.vhd_dynamic(DISK))
     image[512:520] = b"nothing."
     opened = _open(image)
@@ -136,7 +136,7 @@ def test_a_damaged_header_is_told_and_not_read() -> None:
 
 
 def test_a_huge_table_is_unknown() -> None:
-    """A table that no tool makes is not read, and no damage is claimed."""
+    """A table larger than any tool writes is not read, and not reported as damage."""
     image = bytearray(build.vhd_dynamic(DISK, size=16 * GIB))
     struct.pack_into(">I", image, 512 + 28, 1 << 30)
     _sum_again(image, 512, 1024, 512 + 36)

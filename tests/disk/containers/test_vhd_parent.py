@@ -1,4 +1,4 @@
-"""Tests of differencing VHDs: which file is taken for the parent, and what the disk of all of them is."""
+"""Tests of differencing VHDs: search for the parent, and content of the merged disk."""
 
 import dataclasses
 import os
@@ -25,7 +25,7 @@ OWN = ("path", "container", "file_bytes", "container_problems", "parents")
 
 
 def _put(folder: Path, files: dict[str, bytes]) -> Path:
-    """Write the files; gives the path of the last."""
+    """Write the files, and return the path of the last one."""
     for name, data in files.items():
         (folder / name).write_bytes(data)
     return folder / next(reversed(files))
@@ -47,7 +47,7 @@ def _whole(path: Path, report: DiskReport, folder: Path) -> bytes:
     ids=["fixed", "dynamic", "small blocks"],
 )
 def test_a_child_and_its_parent_are_one_disk(tmp_path: Path, base: bytes) -> None:
-    """Its report is that of the same disk as RAW, and so are the bytes that are sent; nothing stays behind."""
+    """Report and uploaded bytes are those of the same RAW disk, and no file stays."""
     path = _put(tmp_path, {"base.vhd": base, "child.vhd": build.vhd_differencing(DISK, BASE)})
     report = inspect_disk(path)
     assert (report.container, report.format) == ("vhd-differencing", DiskFormat.RAW)
@@ -59,7 +59,7 @@ def test_a_child_and_its_parent_are_one_disk(tmp_path: Path, base: bytes) -> Non
 
 
 def test_what_only_one_of_the_two_holds_is_in_the_disk(tmp_path: Path) -> None:
-    """Where the child has a hole the parent may have data, and the other way round; the child may be longer, too."""
+    """Each may have data where the other has a hole, and the child may be larger."""
     base = build.place(bytearray(BASE) + bytes(10 * MIB), 9 * MIB, b"of the parent")
     disk = bytes(build.place(base + bytes(6 * MIB), 17 * MIB, b"of the child"))
     files = {"base.vhd": build.vhd_dynamic(base, block=65536), "child.vhd": build.vhd_differencing(disk, base)}
@@ -68,7 +68,7 @@ def test_what_only_one_of_the_two_holds_is_in_the_disk(tmp_path: Path) -> None:
 
 
 def test_a_chain_of_two_is_one_disk(tmp_path: Path) -> None:
-    """The nearest parent is told first."""
+    """The report has the nearest parent first."""
     path = _put(
         tmp_path,
         {
@@ -84,7 +84,7 @@ def test_a_chain_of_two_is_one_disk(tmp_path: Path) -> None:
 
 
 def test_a_child_that_was_made_larger_reads_zeros_behind_its_parent(tmp_path: Path) -> None:
-    """The parent ends before."""
+    """The parent is smaller."""
     disk = DISK + bytes(MIB)
     path = _put(tmp_path, {"base.vhd": build.vhd_fixed(BASE), "child.vhd": build.vhd_differencing(disk, BASE)})
     assert _whole(path, inspect_disk(path), tmp_path) == disk
@@ -100,7 +100,7 @@ def test_a_child_that_was_made_larger_reads_zeros_behind_its_parent(tmp_path: Pa
     ids=["path", "locator", "another folder"],
 )
 def test_of_a_path_the_last_part_counts(tmp_path: Path, names: dict[str, str]) -> None:
-    """Windows names parents by paths, in the header or in a locator."""
+    """Windows stores paths of parents in the header or in a locator."""
     child = build.vhd_differencing(DISK, BASE, **names)  # type: ignore[arg-type]
     path = _put(tmp_path, {"base.vhd": build.vhd_fixed(BASE), "child.vhd": child})
     assert [parent.name for parent in inspect_disk(path).parents] == ["base.vhd"]
@@ -139,7 +139,7 @@ def test_of_a_path_the_last_part_counts(tmp_path: Path, names: dict[str, str]) -
     ids=["missing", "wrong id", "no VHD", "itself", "circle", "damaged", "no id", "dots"],
 )
 def test_a_child_without_its_parent_is_refused(tmp_path: Path, files: dict[str, bytes], told: Sequence[str]) -> None:
-    """What was looked for is told; nothing is guessed, and nothing can be skipped into an upload of half a disk."""
+    """The message has the expected file, and no option permits to upload half a disk."""
     report = inspect_disk(_put(tmp_path, files))
     messages = [problem.message for problem in report.container_problems if problem.severity is Severity.BLOCKS]
     assert len(messages) == 1
@@ -148,7 +148,7 @@ def test_a_child_without_its_parent_is_refused(tmp_path: Path, files: dict[str, 
 
 
 def test_a_long_chain_ends(tmp_path: Path) -> None:
-    """Each parent costs an open file and a table."""
+    """Each parent needs an open file and a table."""
     files = {
         f"{number}.vhd": build.vhd_differencing(
             BASE[:65536], BASE[:65536], parent=f"{number - 1}.vhd", parent_id=99 + number, unique_id=100 + number
@@ -161,7 +161,7 @@ def test_a_long_chain_ends(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "directory"])
 def test_only_a_regular_file_in_the_folder_is_opened(tmp_path: Path, kind: str) -> None:
-    """A link may lead to any file of this machine, and a pipe would wait for somebody to write."""
+    """A symbolic link may lead to any file of this machine, and opening a pipe would wait for a writer."""
     folder = tmp_path / "folder"
     folder.mkdir()
     _put(tmp_path, {"elsewhere.vhd": build.vhd_fixed(BASE)})
@@ -177,7 +177,7 @@ def test_only_a_regular_file_in_the_folder_is_opened(tmp_path: Path, kind: str) 
 
 @pytest.mark.parametrize("modified", [0, 1])
 def test_a_parent_of_another_time_is_warned_of(tmp_path: Path, modified: int) -> None:
-    """Nothing else shows that it was written to; a child that remembers no time has none to compare."""
+    """No other check detects that it was written to. Without a recorded time there is no warning."""
     path = _put(
         tmp_path,
         {"base.vhd": build.vhd_fixed(BASE), "child.vhd": build.vhd_differencing(DISK, BASE, modified=modified)},
@@ -187,7 +187,7 @@ def test_a_parent_of_another_time_is_warned_of(tmp_path: Path, modified: int) ->
 
 
 def test_a_parent_of_the_remembered_time_is_fine(tmp_path: Path) -> None:
-    """The time counts from 2000 on."""
+    """Times are seconds since 2000."""
     child = build.vhd_differencing(DISK, BASE, modified=1000)
     path = _put(tmp_path, {"base.vhd": build.vhd_fixed(BASE), "child.vhd": child})
     os.utime(tmp_path / "base.vhd", (946_684_800 + 1000, 946_684_800 + 1000))
@@ -195,12 +195,12 @@ def test_a_parent_of_the_remembered_time_is_fine(tmp_path: Path) -> None:
 
 
 def test_a_parent_that_changes_meanwhile_stops_the_conversion(tmp_path: Path) -> None:
-    """The disk is that of both files, at one moment."""
+    """The disk has to be that of both files at one moment."""
     path = _put(tmp_path, {"base.vhd": build.vhd_fixed(BASE), "child.vhd": build.vhd_differencing(DISK, BASE)})
     report = inspect_disk(path)
 
     def change(event: Event) -> None:
-        """Touch the parent as soon as the conversion begins."""
+        """Change the parent when the conversion begins."""
         del event
         os.utime(tmp_path / "base.vhd", ns=(1, 1))
 

@@ -1,4 +1,4 @@
-"""Tests of the evidence for either way of booting."""
+"""Tests of the evidence for BIOS and UEFI."""
 
 import struct
 
@@ -20,14 +20,14 @@ def _evidence(disk: bytes | bytearray) -> tuple[BootEvidence, tuple[str, ...]]:
 
 
 def test_grub_with_its_next_stage_is_bios() -> None:
-    """Both sectors are named; nothing speaks for UEFI."""
+    """The evidence names both sectors, and there is none for UEFI."""
     found, _ = _evidence(build.bios_disk())
     assert found.bios == ("GRUB is in the boot record, and its next stage in sector 1",)
     assert (found.uefi, found.loaders) == ((), ())
 
 
 def test_grub_without_its_next_stage_is_not_bios() -> None:
-    """Half of GRUB starts nothing, and the note says which half is missing."""
+    """The note names the sector of the missing stage."""
     disk = build.bios_disk()
     disk[512:1024] = bytes(512)
     found, _ = _evidence(disk)
@@ -36,7 +36,7 @@ def test_grub_without_its_next_stage_is_not_bios() -> None:
 
 
 def test_other_code_needs_an_active_partition_with_a_boot_sector() -> None:
-    """A standard boot record hands over to the active partition's first sector."""
+    """A standard boot record starts the first sector of the active partition."""
     parts = [Part(2048, 1000, 0x07, active=True)]
     disk = build.mbr(4 * MIB, parts, code=b"\x33\xc0\x8e\xd0")
     assert _evidence(disk)[0].bios == ()
@@ -47,7 +47,7 @@ def test_other_code_needs_an_active_partition_with_a_boot_sector() -> None:
 
 
 def test_the_code_on_a_windows_gpt_disk_is_not_bios() -> None:
-    """Windows writes boot code in front of every GPT, and can't start from it."""
+    """Windows writes boot code before every GPT, and cannot boot from it."""
     disk = build.uefi_disk()
     disk[:4] = b"\x33\xc0\x8e\xd0"
     found, _ = _evidence(disk)
@@ -63,13 +63,13 @@ def test_the_code_on_a_windows_gpt_disk_is_not_bios() -> None:
     ],
 )
 def test_other_code_before_a_gpt_needs_a_partition_that_it_starts(part: Part, words: str) -> None:
-    """SYSLINUX and FreeBSD have their own marks."""
+    """SYSLINUX and FreeBSD mark the partition in different ways."""
     found, _ = _evidence(build.gpt(4 * MIB, [part], code=b"\xfa\x31\xc0"))
     assert words in found.bios[0]
 
 
 def test_grub_legacy_has_its_next_stage_elsewhere() -> None:
-    """Version 3.2 at 0x3E; at 0x5C, where GRUB 2 has the number of a sector, is code."""
+    """It has version 3.2 at 0x3E, and code at 0x5C, where GRUB 2 has the number of a sector."""
     code = bytearray(build.grub_code(0xA0FB2000BCD08ED8))
     code[0x3E:0x40], code[0x44] = b"\3\2", 1
     disk = build.place(build.mbr(4 * MIB, [Part(2048, 64, 0x83)], code=bytes(code)), 512, b"\x52\x56stage 1.5")
@@ -78,7 +78,7 @@ def test_grub_legacy_has_its_next_stage_elsewhere() -> None:
 
 @each_row("left", [b"EFI PART", b"\xeb\x58\x90mkfs.fat", b"XFSB", b"LUKS"])
 def test_grub_that_was_left_is_not_bios(left: bytes) -> None:
-    """What a partitioner or mkfs wrote over the next stage starts nothing: a GPT disk of UEFI is not one of BIOS."""
+    """A partitioner or mkfs overwrote the next stage: a GPT disk for UEFI does not boot with BIOS."""
     disk = build.bios_disk()
     build.place(disk, 512, left.ljust(100, b"\1"))
     found, _ = _evidence(disk)
@@ -87,7 +87,7 @@ def test_grub_that_was_left_is_not_bios(left: bytes) -> None:
 
 
 def test_code_that_is_not_known_is_no_evidence_against_bios() -> None:
-    """It may choose its partition itself."""
+    """It may select a partition itself."""
     disk = build.mbr(4 * MIB, [Part(2048, 64, 0x83)], code=b"\xea\x05\x00\xc0\x07\x90")
     assert "unknown code" in _evidence(disk)[0].unknown_code
     disk[512:516] = b"\x31\xc0\x31\xdb"
@@ -98,7 +98,7 @@ def test_code_that_is_not_known_is_no_evidence_against_bios() -> None:
 
 
 def test_an_active_entry_of_a_hybrid_is_started() -> None:
-    """BIOS knows nothing of the GPT: the code in the boot record starts what the MBR marks."""
+    """BIOS does not use the GPT: the boot code starts the active entry of the MBR."""
     disk = build.uefi_disk()
     disk[:440] = b"\x33\xc0Multiple active partitions".ljust(440, b"\0")
     struct.pack_into("<B3xB3xII", disk, 462, 0x80, 0x83, 4096, 100)
@@ -118,7 +118,7 @@ def test_the_boot_sector_of_mkfs_is_not_bios(words: bytes) -> None:
 
 
 def test_boot_records_that_choose_the_partition_themselves() -> None:
-    """SYSLINUX's altmbr.bin has its number in the last byte, the package mbr in the low bits of another."""
+    """altmbr.bin of SYSLINUX has the number in its last byte, the package mbr in the low bits of another byte."""
     altmbr = bytes.fromhex("33c0fa8ed88ed0bc007c89e606578ec0fbfcbf0006b90001f3a5ea1f0600005252b441")
     package = bytearray(440)
     package[0x18C:0x190], package[0x1AF], package[0] = b"MBR ", 0xC1, 0xFC
@@ -129,20 +129,20 @@ def test_boot_records_that_choose_the_partition_themselves() -> None:
 
 
 def test_lilo_needs_no_active_partition() -> None:
-    """It keeps a list of sectors, as GRUB does."""
+    """It has a list of sectors, like GRUB."""
     found, _ = _evidence(build.mbr(4 * MIB, [Part(2048, 64, 0x83)], code=b"\xfa\xeb\x21\x01\xb4\x01LILO"))
     assert found.bios == ("LILO is in the boot record",)
 
 
 def test_no_code_is_no_bios() -> None:
-    """A boot record of zeros has nothing to start."""
+    """A boot record of zeros has no code."""
     found, _ = _evidence(build.mbr(4 * MIB, [Part(2048, 1000, 0x83, active=True)]))
     assert found.bios == ()
     assert "zeros" in found.notes[0]
 
 
 def test_grub_on_a_gpt_names_its_bios_boot_partition() -> None:
-    """The usual way to start a GPT disk by BIOS."""
+    """This is the usual way to boot a GPT disk with BIOS."""
     disk = build.gpt(4 * MIB, [Part(2048, 64, build.BIOS_BOOT)], code=build.grub_code(2048))
     build.place(disk, MIB, b"\x52\x56GRUB core")
     found, _ = _evidence(disk)
@@ -160,7 +160,7 @@ def test_grub_on_a_gpt_names_its_bios_boot_partition() -> None:
     ],
 )
 def test_a_loader_in_the_removable_path_is_uefi(path: str, machine: int, architecture: Architecture) -> None:
-    """It starts without a boot entry, and tells the architecture."""
+    """It starts without a boot entry, and determines the architecture."""
     found, unknowns = _evidence(build.uefi_disk(machine=machine, path=path))
     assert len(found.uefi) == 1
     assert path in found.uefi[0]
@@ -177,14 +177,14 @@ def test_a_loader_in_the_removable_path_is_uefi(path: str, machine: int, archite
     ],
 )
 def test_a_loader_that_firmware_does_not_find_is_only_noted(path: str, machine: int) -> None:
-    """In a vendor's directory, under another machine's name, or for 32-bit firmware, which instances do not have."""
+    """In the directory of a vendor, with the name for another machine, or for 32-bit firmware."""
     found, _ = _evidence(build.uefi_disk(machine=machine, path=path))
     assert found.uefi == ()
     assert path in found.notes[-1]
 
 
 def test_a_loader_on_a_fat_of_another_type_is_uefi() -> None:
-    """Firmware looks there, too; the line says which type it is."""
+    """Firmware may start it, too. The evidence has the type of the partition."""
     disk = build.place(
         build.mbr(4 * MIB, [Part(2048, 2048, 0x0C)]),
         MIB,
@@ -205,7 +205,7 @@ def test_an_esp_without_a_loader_is_noted() -> None:
 
 
 def test_an_esp_that_can_not_be_read_is_unknown() -> None:
-    """A damaged FAT is no proof that nothing is on it."""
+    """A damaged FAT does not prove that it is empty."""
     disk = build.uefi_disk()
     disk[MIB + 13] = 3
     found, unknowns = _evidence(disk)
@@ -214,7 +214,7 @@ def test_an_esp_that_can_not_be_read_is_unknown() -> None:
 
 
 def test_more_fat_partitions_than_any_disk_has_are_not_all_looked_into() -> None:
-    """Each may be the same one, with thousands of names."""
+    """All may be the same one, with thousands of names."""
     parts = [Part(2048, 2048, build.ESP) for _ in range(9)]
     disk = build.place(build.gpt(4 * build.MIB, parts), build.MIB, build.fat({"EFI/BOOT/BOOTX64.EFI": b"MZ"}))
     found, unknowns = _evidence(disk)

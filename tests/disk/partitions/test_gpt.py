@@ -1,4 +1,4 @@
-"""Tests of reading GUID partition tables that are not what they should be."""
+"""Tests of reading damaged and unusual GUID partition tables."""
 
 import pytest
 
@@ -23,14 +23,14 @@ def _disk() -> bytearray:
 
 
 def test_a_sound_table_has_no_problems() -> None:
-    """Both copies agree; the legacy BIOS attribute is told."""
+    """Both copies are equal. The legacy BIOS attribute is read."""
     found = _read(_disk())
     assert (found.problems, found.legacy_boot, len(found.partitions)) == ((), (1,), 1)
 
 
 @pytest.mark.parametrize("at", [512 + 40, 1024 + 50])
 def test_a_damaged_first_copy_blocks_and_the_backup_is_read(at: int) -> None:
-    """Linux does not use the backup by itself: the disk would not boot, but its partitions can be told."""
+    """Linux does not use the backup by default: the disk would not boot."""
     disk = _disk()
     disk[at] ^= 0xFF
     found = _read(disk)
@@ -50,7 +50,7 @@ def test_a_damaged_backup_warns(at: int) -> None:
 
 
 def test_two_damaged_copies_are_unreadable() -> None:
-    """Nothing is guessed of a table without a sound copy."""
+    """Without a valid copy, nothing is guessed."""
     disk = _disk()
     disk[512 + 40] ^= 0xFF
     disk[LAST * 512 + 40] ^= 0xFF
@@ -59,29 +59,29 @@ def test_two_damaged_copies_are_unreadable() -> None:
 
 
 def test_a_disk_that_was_made_larger_is_only_noted() -> None:
-    """The backup is where the header says, and not at the end."""
+    """The backup is at the position in the header, and not at the end."""
     found = _read(_disk() + bytes(MIB))
     assert build.codes(found.problems) == ["gpt-backup-not-at-end"]
     assert found.problems[0].severity is Severity.NOTE
 
 
 def test_a_disk_that_was_cut_short_is_told() -> None:
-    """The header names a backup behind the end."""
+    """The position of the backup is after the end."""
     assert build.codes(_read(_disk()[: 3 * MIB]).problems) == ["gpt-backup-missing"]
 
 
 def test_sectors_of_4096_bytes_block_and_are_read_in_their_own_size() -> None:
-    """Such a table is not found on a disk with 512-byte sectors, which ECS has."""
+    """The table is not found on the disks of ECS with 512-byte sectors."""
     found = _read(build.gpt(SIZE, [Part(256, 512, build.LINUX)], sector=4096))
     assert build.codes(found.problems) == ["gpt-4096-byte-sectors"]
     assert (found.sector_bytes, found.partitions[0].start_bytes) == (4096, MIB)
 
 
 def test_a_missing_protective_mbr_blocks() -> None:
-    """UEFI and Linux look at a GPT only behind one."""
+    """UEFI and Linux ignore a GPT without one."""
     assert build.codes(_read(_disk(), protective=False).problems) == ["gpt-no-protective-mbr"]
 
 
 def test_no_signature_and_no_protective_entry_is_no_gpt() -> None:
-    """There is nothing to read."""
+    """There is no table."""
     assert read_gpt(BytesReader(bytes(SIZE)), protective=False) is None

@@ -13,7 +13,7 @@ MIB = 1 << 20
 
 
 def physical_volume(size_mib: int = 64) -> bytearray:
-    """Return the physical volume of fixtures/ with each extent of 1 MiB full of its own number."""
+    """Return the physical volume of fixtures/ with its number in all bytes of each extent of 1 MiB."""
     raw = bytearray(image("lvm-head"))
     for extent in range(size_mib - 1):
         raw += bytes([extent]) * MIB
@@ -26,14 +26,14 @@ def root_of(raw: bytes | bytearray) -> LogicalVolume:
 
 
 def test_the_volumes_of_a_group_are_told() -> None:
-    """Names and sizes are those that lvcreate made."""
+    """Names and sizes are those of lvcreate."""
     group = read_volume_group(BytesReader(image("lvm-head")))
     assert group.name == "rl"
     assert {volume.name: volume.size_bytes // MIB for volume in group.volumes} == {"swap": 4, "root": 16, "home": 3}
 
 
 def test_a_volume_of_two_segments_reads_as_one() -> None:
-    """The volume root has extents 4-9 and, behind home, 13-22."""
+    """The volume root has extents 4-9 and, after home, 13-22."""
     raw = physical_volume()
     reader = root_of(raw).open(BytesReader(bytes(raw)))
     assert reader.size == 16 * MIB
@@ -52,7 +52,7 @@ def test_a_volume_of_two_segments_reads_as_one() -> None:
     ],
 )
 def test_volumes_that_are_not_linear_are_refused(old: bytes, new: bytes, words: str) -> None:
-    """What is not read says why, and the other volumes of the group are still there."""
+    """Each has a reason, and the other volumes of the group can be read."""
     raw = physical_volume(2)
     at = raw.rindex(b"root {")
     raw[at:] = raw[at:].replace(old, new)
@@ -71,20 +71,20 @@ def test_the_text_format_is_parsed() -> None:
 
 @each_row("text", ["a {", "}", "a = ", "a [", "a = [1, 2", "a b", 'a = "open', "a = ?", "a { " * 20, "a = word"])
 def test_a_text_that_is_none_is_bad(text: str) -> None:
-    """Damage is told as damage."""
+    """Damaged metadata is Bad."""
     with pytest.raises(Bad):
         parse_metadata(text)
 
 
 def test_what_is_no_physical_volume_is_missing() -> None:
-    """No label in the first four sectors."""
+    """The first four sectors have no label."""
     with pytest.raises(Missing):
         read_volume_group(BytesReader(bytes(MIB)))
 
 
 @pytest.mark.parametrize("piece", ["x", "\\\\", "\\x"])
 def test_a_long_string_takes_no_more_memory_than_itself(piece: str) -> None:
-    """The metadata may be 4 MiB of text, and all of that one string."""
+    """The metadata may be a single string of 4 MiB."""
     text = f'a = "{piece * (MIB // len(piece))}"'
     tracemalloc.start()
     parsed = parse_metadata(text)

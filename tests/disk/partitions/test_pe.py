@@ -1,4 +1,4 @@
-"""Tests of telling a UEFI program's machine."""
+"""Tests of reading the machine of a UEFI program."""
 
 import pytest
 
@@ -20,12 +20,12 @@ from tests.rows import each_row
     ],
 )
 def test_the_machine_is_named(machine: int, expected: tuple[str, Architecture | None]) -> None:
-    """What ECS has is given in its words; the rest is named, and is none of its architectures."""
+    """Machines of ECS have its names. Others have a name and no architecture."""
     assert pe_machine(build.pe_program(machine)) == expected
 
 
 @each_row("head", [b"", b"MZ", b"\x7fELF" + bytes(200), build.pe_program()[:0x82], b"MZ" + b"\xff" * 200])
 def test_what_is_no_pe_file_is_bad(head: bytes) -> None:
-    """Other files, and files that are cut off, are Bad."""
+    """Other files, and truncated files, are Bad."""
     with pytest.raises(Bad):
         pe_machine(head)

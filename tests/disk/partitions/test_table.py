@@ -17,7 +17,7 @@ def _numbers(disk: bytes | bytearray) -> list[int]:
 
 
 def test_an_mbr_names_its_partitions_and_what_lies_on_them() -> None:
-    """Number, place, type, boot flag, file system, and the PARTUUID as Linux spells it."""
+    """Number, position, type, boot flag, file system, and the PARTUUID in the form of Linux."""
     table = read_partitions(BytesReader(bytes(build.bios_disk())))
     (root,) = table.partitions
     assert (table.kind, root.number, root.start_bytes, root.size_bytes) == (TableKind.MBR, 1, MIB, 3 * MIB)
@@ -27,7 +27,7 @@ def test_an_mbr_names_its_partitions_and_what_lies_on_them() -> None:
 
 
 def test_logical_partitions_are_followed() -> None:
-    """They count from 5, each from its own record, and lie where their records say."""
+    """They are numbered from 5, and relative to their records."""
     parts = [Part(2048, 100, 0x83), Part(4096, 2000, 5)]
     disk = build.mbr(4 * MIB, parts, logical=[Part(4160, 300, 0x83), Part(4600, 300, 0x82), Part(5000, 400, 0x83)])
     table = read_partitions(BytesReader(bytes(disk)))
@@ -42,7 +42,7 @@ def test_logical_partitions_are_followed() -> None:
 
 
 def test_a_chain_of_logical_partitions_that_runs_in_a_circle_ends() -> None:
-    """The partitions found so far are lost, the rest of the table stays, and the damage is told."""
+    """The rest of the table stays, and the damage is reported."""
     disk = build.mbr(4 * MIB, [Part(2048, 100, 0x83), Part(4096, 2000, 5)], logical=[Part(4160, 300, 0x83)])
     for record in (4096, 4097):
         struct.pack_into("<B3xB3xII", disk, record * 512 + 462, 0, 5, 1, 10)
@@ -53,14 +53,14 @@ def test_a_chain_of_logical_partitions_that_runs_in_a_circle_ends() -> None:
 
 
 def test_a_boot_record_without_entries_is_an_mbr_without_partitions() -> None:
-    """55 AA alone is a table, an empty one."""
+    """55 AA is an empty table."""
     table = read_partitions(BytesReader(bytes(build.mbr(MIB, []))))
     assert (table.kind, table.partitions) == (TableKind.MBR, [])
 
 
 @pytest.mark.parametrize("volume", [build.ext4(), build.fat({"A": b"a"})])
 def test_a_bare_file_system_is_partition_0_of_no_table(volume: bytes) -> None:
-    """A FAT's boot sector ends in 55 AA as an MBR does, and is none."""
+    """The boot sector of FAT ends in 55 AA, and is not an MBR."""
     table = read_partitions(BytesReader(volume))
     assert table.kind is TableKind.NONE
     assert [(partition.number, partition.size_bytes) for partition in table.partitions] == [(0, len(volume))]
@@ -68,13 +68,13 @@ def test_a_bare_file_system_is_partition_0_of_no_table(volume: bytes) -> None:
 
 @each_row("disk", [bytes(MIB), bytes(100), b"", b"\xa5" * MIB])
 def test_a_disk_without_a_table_has_none(disk: bytes) -> None:
-    """Blank, tiny, and with bytes that mean nothing here."""
+    """Blank, tiny, and with unknown bytes."""
     table = read_partitions(BytesReader(disk))
     assert (table.kind, table.partitions, table.problems) == (TableKind.NONE, [], [])
 
 
 def test_entries_that_make_no_sense_are_an_unreadable_table() -> None:
-    """55 AA with boot flags that no boot record has is damage, and is told with the entry."""
+    """55 AA with impossible boot flags is damage, and the message has the entry."""
     disk = build.mbr(MIB, [Part(2048, 10, 0x83)])
     disk[446] = 0x13
     table = read_partitions(BytesReader(bytes(disk)))
@@ -84,20 +84,20 @@ def test_entries_that_make_no_sense_are_an_unreadable_table() -> None:
 
 
 def test_a_partition_past_the_end_of_the_disk_blocks() -> None:
-    """A disk that was cut short is told by its partitions, with both numbers."""
+    """A truncated disk is recognised by its partitions. The message has both numbers."""
     table = read_partitions(BytesReader(bytes(build.bios_disk())[: 2 * MIB]))
     assert build.codes(table.problems) == ["partition-outside-disk"]
     assert str(4 * MIB) in table.problems[0].message
 
 
 def test_partitions_that_overlap_are_told() -> None:
-    """Two partitions that share a sector, but not an extended one and its own."""
+    """Two partitions share a sector. An extended partition and its logical ones may."""
     disk = build.mbr(4 * MIB, [Part(2048, 1000, 0x83), Part(3047, 100, 0x83)])
     assert build.codes(read_partitions(BytesReader(bytes(disk))).problems) == ["partitions-overlap"]
 
 
 def test_a_gpt_names_its_partitions() -> None:
-    """Type and name, PARTUUID and file system, in the order of the slots."""
+    """Type, name, PARTUUID and file system, in the order of the slots."""
     table = read_partitions(BytesReader(bytes(build.uefi_disk())))
     esp, root = table.partitions
     assert (table.kind, table.problems) == (TableKind.GPT, [])
@@ -107,7 +107,7 @@ def test_a_gpt_names_its_partitions() -> None:
 
 
 def test_a_gpt_whose_mbr_names_partitions_too_is_hybrid() -> None:
-    """The GPT is what counts; the MBR's own entries make it a hybrid."""
+    """The partitions are those of the GPT. The entries of the MBR make it a hybrid."""
     disk = build.uefi_disk()
     struct.pack_into("<B3xB3xII", disk, 462, 0x80, 0x83, 4096, 1000)
     table = read_partitions(BytesReader(bytes(disk)))
@@ -116,7 +116,7 @@ def test_a_gpt_whose_mbr_names_partitions_too_is_hybrid() -> None:
 
 
 def test_a_stale_gpt_under_an_mbr_does_not_count() -> None:
-    """Without a protective entry and with ordinary ones, the disk is an MBR disk: so Linux and UEFI see it."""
+    """Without a protective entry, Linux and UEFI use the MBR."""
     disk = build.uefi_disk()
     disk[446:512] = build.bios_disk()[446:512]
     table = read_partitions(BytesReader(bytes(disk)))
@@ -124,7 +124,7 @@ def test_a_stale_gpt_under_an_mbr_does_not_count() -> None:
 
 
 def test_an_entry_without_a_size_is_skipped() -> None:
-    """As Linux and fdisk do, whatever its type is."""
+    """Linux and fdisk skip it, too, for any type."""
     disk = build.bios_disk()
     disk[446 + 48 + 4] = 0x83
     table = read_partitions(BytesReader(bytes(disk)))
@@ -133,7 +133,7 @@ def test_an_entry_without_a_size_is_skipped() -> None:
 
 
 def test_a_table_for_4096_byte_sectors_is_found() -> None:
-    """The file system is eight times as far as the table says, and none is where it points."""
+    """The file system is at eight times the offset in the table."""
     disk = build.mbr(20 * MIB, [Part(256, 256, 0x83)], code=build.grub_code())
     build.place(disk, MIB, build.ext4())
     table = read_partitions(BytesReader(bytes(disk)))
