@@ -43,7 +43,7 @@ def debian_disk(name: str = "guest-debian") -> bytes:
 
 
 def rhel_disk() -> bytes:
-    """Return a disk that boots with UEFI: an ESP, an XFS /boot, and a root on XFS in a logical volume of two segments.."""
+    """Return a disk that boots with UEFI: an ESP, /boot on XFS, and a root in a logical volume of two segments."""
     boot, root, head = image("guest-rhel-boot"), image("guest-rhel-root"), image("lvm-head")
     boot_at, volume_at = 2 * MIB, 2 * MIB + len(boot)
     volume_bytes = 64 * MIB

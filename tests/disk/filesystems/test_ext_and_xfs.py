@@ -1,4 +1,4 @@
-"""Tests that ext2, ext3, ext4 and XFS give back the tree that mkfs put into them, whatever their variant."""
+"""Tests of ext2, ext3, ext4 and XFS in all variants: they have the tree that mkfs wrote."""
 
 import pytest
 
@@ -23,13 +23,13 @@ def opened(name: str) -> FileSystem:
 
 @each_row("name", EXT + XFS)
 def test_every_file_directory_and_link_reads_back(name: str) -> None:
-    """Contents, names and targets are what mkfs was given; nothing is missing and nothing is more."""
+    """Contents, names and targets are those of the tree, and no others."""
     _assert_same(Tree(opened(name)), corner_tree())
 
 
 @each_row("name", EXT + XFS)
 def test_the_superblock_tells_what_it_is(name: str) -> None:
-    """Kind, UUID, size and room are told, and the file system is clean."""
+    """Type, UUID, size and free space are read, and the file system is clean."""
     facts = opened(name).facts
     assert facts.type == name.split("-")[0]
     assert facts.uuid == ROOT_UUID
@@ -41,7 +41,7 @@ def test_the_superblock_tells_what_it_is(name: str) -> None:
 
 @each_row("name", ["ext4", "ext2", "xfs-v5", "xfs-1k"])
 def test_any_range_of_a_file_reads_alone(name: str) -> None:
-    """A range across blocks, beyond the end, and nothing at all."""
+    """A range across blocks, one after the end, and an empty one."""
     files = opened(name)
     node = Tree(files).node("/large")
     content = corner_tree()["/large"]
@@ -52,7 +52,7 @@ def test_any_range_of_a_file_reads_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["ext4", "ext3", "xfs-v5"])
 def test_a_hole_reads_as_zeros(name: str) -> None:
-    """What no block holds is zeros: mkfs leaves blocks of zeros out."""
+    """Mkfs omits blocks of zeros."""
     files = opened(name)
     assert files.read(Tree(files).node("/large").number, 0, 14) == b"line 00000000\n"
     empty = Tree(files).node("/empty")
@@ -68,7 +68,7 @@ def test_a_hole_reads_as_zeros(name: str) -> None:
     ],
 )
 def test_unknown_features_are_refused_and_not_guessed(name: str, at: int, change: bytes, words: str) -> None:
-    """A bit that nobody here knows may change the meaning of everything."""
+    """An unknown feature may change the meaning of all structures."""
     raw = bytearray(image(name))
     raw[at : at + len(change)] = change
     with pytest.raises(Unsupported, match=words):
@@ -84,7 +84,7 @@ def test_unknown_features_are_refused_and_not_guessed(name: str, at: int, change
     ],
 )
 def test_an_unclean_ext_says_so(state: int, incompat: int, words: str, errors: bool) -> None:
-    """The superblock knows whether it was unmounted cleanly."""
+    """The superblock has the state."""
     raw = bytearray(image("ext4"))
     raw[1024 + 58] = state
     raw[1024 + 96] |= incompat
@@ -102,7 +102,7 @@ def test_an_xfs_that_needs_repair_says_so() -> None:
 
 @pytest.mark.parametrize("name", ["ext4", "xfs-v5"])
 def test_a_file_system_that_was_cut_short_is_bad(name: str) -> None:
-    """What lies behind the end is not there, and reading it raises Bad and nothing else."""
+    """Reading after the end raises Bad and nothing else."""
     whole = image(name)
     files = (Ext if name == "ext4" else Xfs)(BytesReader(whole[: len(whole) // 64]))
     with pytest.raises(Bad):
@@ -110,14 +110,14 @@ def test_a_file_system_that_was_cut_short_is_bad(name: str) -> None:
 
 
 def test_bytes_that_are_no_file_system_are_bad() -> None:
-    """Zeros have neither superblock."""
+    """Zeros have no superblock."""
     for kind in (Ext, Xfs):
         with pytest.raises(Bad):
             kind(BytesReader(bytes(1 << 16)))
 
 
 def test_the_immutable_flag_is_seen() -> None:
-    """What chattr +i sets is a bit of the inode, 0x10 in ext and 0x8 in XFS."""
+    """Chattr +i sets a bit of the inode: 0x10 in ext, 0x8 in XFS."""
     for name, at, bit in (("ext4", 32, 0x10), ("xfs-v5", 91, 0x8)):
         files = opened(name)
         number = Tree(files).node("/block").number
@@ -129,7 +129,7 @@ def test_the_immutable_flag_is_seen() -> None:
 
 
 def test_names_that_are_encrypted_are_not_taken_for_names() -> None:
-    """What stands in such a directory is no name that anybody would look for: it would be missed."""
+    """They are Unsupported: no file would be found by its name."""
     files = opened("ext4")
     raw = bytearray(image("ext4"))
     raw[_inode_at(files, Tree(files).node("/many").number) + 33] |= 0x8
@@ -138,7 +138,10 @@ def test_names_that_are_encrypted_are_not_taken_for_names() -> None:
 
 
 def test_a_directory_whose_index_leaves_its_block_is_bad() -> None:
-    """An XFS directory of one block ends in the number of its names; too large a one would hide all of them."""
+    """An XFS directory of one block ends with the number of its names.
+
+    A number that is too large would hide all names.
+    """
     raw = bytearray(image("xfs-v5"))
     for at in range(0, len(raw), 4096):
         if raw[at : at + 4] == b"XDB3":
@@ -148,13 +151,13 @@ def test_a_directory_whose_index_leaves_its_block_is_bad() -> None:
 
 
 def test_a_directory_of_nothing_ends() -> None:
-    """Places without a name count as names do."""
+    """Unused entries count like names."""
     with pytest.raises(Bad, match="more than"):
         list(child_names(2, ((b"", 0) for _ in range(MAX_ENTRIES + 2))))
 
 
 def test_a_cache_is_bounded_by_what_its_values_hold() -> None:
-    """The one used last stays, and one that is too large for all others stays alone."""
+    """The last value stays. A value that is larger than the limit is alone in the cache."""
     kept: Recent[str] = Recent(10)
     for key in (1, 2, 3):
         kept.keep(key, str(key), parts=2)
@@ -167,7 +170,7 @@ def test_a_cache_is_bounded_by_what_its_values_hold() -> None:
 
 @pytest.mark.parametrize("name", ["ext4", "xfs-v5"])
 def test_links_are_followed_inside_the_image_only(name: str) -> None:
-    """Absolute links begin at the image's root, and .. above it stays there; loops and long chains end."""
+    """Absolute links begin at the root of the image, and .. of the root is the root. Loops and long chains end."""
     tree = Tree(opened(name))
     assert tree.read("/links/absolute") == corner_tree()["/block"]
     assert tree.read("/links/outside") == corner_tree()["/tiny"]
@@ -197,7 +200,7 @@ def _assert_same(tree: Tree, expected: dict[str, bytes | Link]) -> None:
 
 
 def _inode_at(files: FileSystem, number: int) -> int:
-    """Find where an inode lies by what its reader asks for."""
+    """Return the offset of an inode, by the reads of its reader."""
     seen: list[int] = []
 
     class Watching:

@@ -30,7 +30,7 @@ def _read(image: bytes | bytearray, path: str) -> bytes:
 
 @pytest.mark.parametrize("bits", SIZES)
 def test_files_read_back_as_they_were_written(bits: int) -> None:
-    """FAT12, FAT16 and FAT32 give every file, by long and short names, across clusters."""
+    """FAT12, FAT16 and FAT32: all files, by long and short names, across clusters."""
     image = build.fat(FILES, size=SIZES[bits])
     for path, data in FILES.items():
         assert _read(image, path) == data
@@ -38,7 +38,7 @@ def test_files_read_back_as_they_were_written(bits: int) -> None:
 
 
 def test_a_directory_lists_its_names() -> None:
-    """Long names come whole, "." and ".." and the label don't come at all, in the order of the disk."""
+    """Long names are complete. ".", ".." and the label are omitted. The order is that of the disk."""
     files = Fat(BytesReader(build.fat(FILES)))
     assert [(name, files.node(number).kind) for name, number in files.entries(0)] == [
         ("EFI", Kind.DIRECTORY),
@@ -49,7 +49,7 @@ def test_a_directory_lists_its_names() -> None:
 
 
 def test_a_read_can_be_bounded() -> None:
-    """The head of a large file costs no more than the head: its chain may be damaged behind it."""
+    """Reading the head of a large file follows only its first clusters: the chain may be damaged after them."""
     raw = bytearray(build.fat({"A.BIN": bytes(range(256)) * 512}, size=8 * build.MIB))
     fat_at = 512 + 2 * 2
     for cluster in range(40):
@@ -62,20 +62,20 @@ def test_a_read_can_be_bounded() -> None:
 
 @each_row("path", ["EFI/NONE", "EFI", "README.TXT/x", "none/x"])
 def test_what_is_not_there_is_missing(path: str) -> None:
-    """A wrong name, a directory read as a file and a file used as a directory are Missing."""
+    """A wrong name, a directory read as a file, and a file used as a directory are Missing."""
     with pytest.raises(Missing):
         _read(build.fat(FILES), path)
 
 
 def test_a_chain_that_runs_in_a_circle_ends() -> None:
-    """A FAT whose links loop gives no more than the file's size, and a directory no more than its cap."""
+    """A chain with a loop ends at the size of the file, or at the limit of a directory."""
     raw = bytearray(build.fat({"A.BIN": b"a" * 2000}, size=8 * build.MIB))
     struct.pack_into("<H", raw, 512 + 2 * 2, 2)
     assert len(_read(raw, "A.BIN")) == 2000
 
 
 def test_a_chain_that_ends_early_is_bad() -> None:
-    """A file that is longer than its clusters is damage, not a short file."""
+    """It is not read as a shorter file."""
     raw = bytearray(build.fat({"A.BIN": b"a" * 2000}, size=8 * build.MIB))
     struct.pack_into("<H", raw, 512 + 2 * 2, 0xFFFF)
     with pytest.raises(Bad):
@@ -84,7 +84,7 @@ def test_a_chain_that_ends_early_is_bad() -> None:
 
 @each_row(("at", "value"), [(11, b"\x01\x02"), (13, b"\0"), (13, b"\x03"), (16, b"\0"), (510, b"\0\0")])
 def test_a_senseless_boot_sector_is_bad(at: int, value: bytes) -> None:
-    """Sizes that no FAT has are refused before anything is computed from them."""
+    """Impossible sizes are refused before they are used."""
     raw = bytearray(build.fat(FILES))
     raw[at : at + len(value)] = value
     with pytest.raises(Bad):
@@ -92,7 +92,7 @@ def test_a_senseless_boot_sector_is_bad(at: int, value: bytes) -> None:
 
 
 def test_a_directory_without_end_is_bad() -> None:
-    """A part of its names would tell a wrong tale."""
+    """A part of its names would be misleading."""
     image = bytearray(build.fat(FILES, size=SIZES[16]))
     files = Fat(BytesReader(bytes(image)))
     (number,) = (number for name, number in files.entries(0) if name == "EFI")
@@ -103,7 +103,7 @@ def test_a_directory_without_end_is_bad() -> None:
 
 
 def test_a_large_file_is_read_from_any_offset_and_found_in_any_case() -> None:
-    """A unified kernel image is larger than what is read in one piece, and firmware ignores the case of names."""
+    """A unified kernel image is larger than one read, and firmware ignores the case of names."""
     data = bytes(range(256)) * 4096
     tree = Tree(Fat(BytesReader(build.fat({"EFI/Linux/image.efi": data}, size=4 * build.MIB))))
     file = tree.open("/efi/LINUX/IMAGE.EFI")

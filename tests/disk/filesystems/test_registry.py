@@ -1,4 +1,4 @@
-"""Tests of naming what lies on a partition."""
+"""Tests of recognising the content of a partition."""
 
 import struct
 import uuid
@@ -89,13 +89,13 @@ def _ext(compat: int, incompat: int, ro_compat: int) -> bytes:
     ],
 )
 def test_a_signature_is_named_with_label_and_uuid(volume: bytes, expected: Signature) -> None:
-    """Each format is recognised by its own bytes, with the UUID as Linux spells it."""
+    """Each format is recognised by its signature, with the UUID in the form of Linux."""
     assert probe_filesystem(BytesReader(volume)) == expected
 
 
 @each_row("volume", [b"", bytes(10), bytes(100_000), b"\x55\xaa" * 5000])
 def test_nothing_known_is_none(volume: bytes) -> None:
-    """Blank, tiny and strange volumes have no name."""
+    """Blank, tiny and unknown contents are not recognised."""
     assert probe_filesystem(BytesReader(volume)) is None
 
 
@@ -110,5 +110,5 @@ def test_nothing_known_is_none(volume: bytes) -> None:
     ],
 )
 def test_text_is_told_from_data(head: bytes, expected: object) -> None:
-    """Text has no zeros and no broken characters, but for one that is cut at the end."""
+    """Text has no zeros and no invalid characters, except for one that is truncated at the end."""
     assert is_text(head) is expected

@@ -1,4 +1,4 @@
-"""Tests that file systems of every variant, written by the kernel, read as it and their own tools read them."""
+"""Tests that file systems of all variants, written by the kernel, are read as the kernel and their tools read them."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -50,7 +50,7 @@ XFS = {
 
 @pytest.fixture
 def image(tmp_path: Path) -> Iterator[Path]:
-    """Return the place for an image of 600 MiB, sparse."""
+    """Return the path for a sparse image of 600 MiB."""
     path = tmp_path / "image"
     with path.open("wb") as file:
         file.truncate(600 << 20)
@@ -60,7 +60,7 @@ def image(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("variant", EXT)
 def test_an_ext_of_any_variant_reads_as_the_kernel_and_debugfs_read_it(variant: str, image: Path) -> None:
-    """Every name, link and byte; both opinions of the same image."""
+    """Every name, link and byte is equal to both."""
     program, *options = EXT[variant].split()
     need(program, "debugfs")
     run(program, "-q", "-F", "-N", "40000", *options, image)
@@ -81,7 +81,7 @@ def test_an_ext_of_any_variant_reads_as_the_kernel_and_debugfs_read_it(variant: 
 
 @pytest.mark.parametrize("variant", XFS)
 def test_an_xfs_of_any_variant_reads_as_the_kernel_and_xfs_db_read_it(variant: str, image: Path) -> None:
-    """Every name, link and byte; of some files also the blocks that xfs_db names."""
+    """Every name, link and byte is equal, and the blocks of some files are those of xfs_db."""
     need("mkfs.xfs", "xfs_db")
     run("mkfs.xfs", "-q", "-f", *XFS[variant].split(), image)
     with mounted(image) as folder:
@@ -97,7 +97,7 @@ def test_an_xfs_of_any_variant_reads_as_the_kernel_and_xfs_db_read_it(variant: s
 def test_an_xfs_that_kernels_do_not_mount_any_more_reads_as_xfs_db_reads_it(
     options: str, image: Path, tmp_path: Path
 ) -> None:
-    """Version 4, filled by mkfs."""
+    """Version 4, with a tree by mkfs."""
     need("mkfs.xfs", "xfs_db")
     make_xfs(image, corner_tree(), options.split(), size_mib=320)
     write_tree(corner_tree(), tmp_path / "tree")
@@ -115,7 +115,7 @@ def _assert_as_xfs_db(image: Path, paths: Sequence[str]) -> None:
 
 
 def _read_by_xfs_db(image: Path, path: str) -> bytes:
-    """Read a file by the map of its blocks that xfs_db prints."""
+    """Read a file by the map of blocks that xfs_db prints."""
     told = run(
         "xfs_db", "-r", "-f", "-c", "sb 0", "-c", "print blocksize agblocks", "-c", f"path {path}",
         "-c", "print core.size", "-c", "bmap", image,

@@ -1,4 +1,4 @@
-"""Tests that a log of XFS tells whether the file system was unmounted."""
+"""Tests of the state of XFS by the last record of its log."""
 
 import struct
 
@@ -14,7 +14,7 @@ BLOCKS = 64
 
 
 def ring(records: list[tuple[int, int, bool]], *, round_: int = 2) -> bytes:
-    """Make a log with a record of one header and one block at each (block, round, is an unmount)."""
+    """Return a log with a record of one header and one block at each (block, cycle, is an unmount)."""
     log = bytearray()
     written = {block: number for at, number, _unmount in records for block in (at, (at + 1) % BLOCKS)}
     edge = next((block for block in range(BLOCKS) if written.get(block, round_) != round_), BLOCKS)
@@ -38,13 +38,13 @@ def ring(records: list[tuple[int, int, bool]], *, round_: int = 2) -> bytes:
     ],
 )
 def test_the_last_record_decides(records: list[tuple[int, int, bool]], unmounted: bool) -> None:
-    """Only what was written last counts, wherever in the ring it lies."""
+    """Only the last record counts, at any position of the ring."""
     data = ring(records)
     assert was_unmounted(BytesReader(bytes(4096) + data), start=4096, size_bytes=len(data)) is unmounted
 
 
 def test_a_record_that_is_not_whole_is_no_unmount() -> None:
-    """A copy that was made while the log was written ends in the middle of a record."""
+    """In a copy that was made while the log was written, the last record is incomplete."""
     data = bytearray(ring([(0, 2, False), (2, 2, True), (4, 1, False)]))
     data[2 * 512 + 12 : 2 * 512 + 16] = struct.pack(">I", 2048)
     assert was_unmounted(BytesReader(bytes(data)), start=0, size_bytes=len(data)) is False
@@ -52,13 +52,13 @@ def test_a_record_that_is_not_whole_is_no_unmount() -> None:
 
 @pytest.mark.parametrize("data", [bytes(BLOCKS * 512), b"\1" * BLOCKS * 512, b"\1" * 600])
 def test_a_log_that_is_none_says_nothing(data: bytes) -> None:
-    """Zeros, noise, or a log that ends too early: neither clean nor unclean is claimed."""
+    """With zeros, noise, or a truncated log, the state is not known."""
     assert was_unmounted(BytesReader(data), start=0, size_bytes=BLOCKS * 512) is None
 
 
 @each_row("name", ["xfs-v4", "xfs-v5", "xfs-1k", "guest-rhel-root"])
 def test_a_file_system_that_was_unmounted_is_clean_and_one_that_was_not_is_told(name: str) -> None:
-    """As mkfs and the kernel wrote them; without the flag of the last record's unmount they are not clean."""
+    """Images by mkfs and the kernel are clean. Without the unmount flag of the last record they are not."""
     raw = bytearray(image(name))
     assert Xfs(BytesReader(bytes(raw))).facts.unclean == ""
     for at in range(0, len(raw), 512):

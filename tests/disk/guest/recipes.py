@@ -1,4 +1,4 @@
-"""Recipes of guests: small trees made of a distribution, a boot loader, an initramfs and a network."""
+"""Small guests, combined from a distribution, a boot loader, an initramfs and a network."""
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +28,7 @@ Files = dict[str, "bytes | Link"]
 
 @dataclass(frozen=True)
 class Area:
-    """One partition: its file system and tree (None: nothing is read), or the bytes of a FAT."""
+    """A partition: its file system and its tree (None: it is not read), or the bytes of a FAT."""
 
     filesystem: str
     tree: Mapping[str, "bytes | Link"] | None = None
@@ -43,7 +43,7 @@ class Area:
 
 @dataclass(frozen=True)
 class Guest:
-    """A disk: its partitions, how it starts, and whether its table is an MBR."""
+    """A disk: its partitions, its boot code, and whether it has an MBR."""
 
     parts: Sequence[Area]
     code: bytes = b""
@@ -53,7 +53,7 @@ class Guest:
 
 
 def report_of(guest: Guest) -> DiskReport:
-    """Inspect a guest: its table, boot code and FATs are bytes, its other file systems are in memory."""
+    """Inspect a guest. Its partition table, boot code and FATs are bytes, other file systems are in memory."""
     size = (2 + len(guest.parts)) * MIB
     places = [MIB + MIB * index for index in range(len(guest.parts))]
     parts = [
@@ -101,7 +101,7 @@ def _mbr_kind(part: Area) -> int:
 
 def system(release: str, *, version: str = "6.6.30", modules: str = "/usr/lib/modules", systemd: bool = True,
            builtin: Sequence[str] = ()) -> Files:  # fmt: skip
-    """Return a root that has everything but a kernel, a boot loader and a network."""
+    """Return a root with everything except a kernel, a boot loader and a network."""
     dep = "".join(f"{path}:\n" for path in module_paths(name for name in DRIVERS if name not in builtin))
     tree: Files = {
         "/bin": Link("usr/bin"), "/sbin": Link("usr/sbin"), "/lib": Link("usr/lib"), "/usr/bin/sh": elf(),
@@ -143,7 +143,7 @@ def kernel(version: str = "") -> bytes:
 
 def packed(version: str = "6.6.30", drivers: Sequence[str] = DRIVERS, pack: Callable[[bytes], bytes] | None = None,
            prefix: str = "usr/lib/modules/{}/") -> bytes:  # fmt: skip
-    """Return an initramfs with drivers, as `pack` compresses it."""
+    """Return an initramfs with drivers, compressed by `pack`."""
     if pack is None:
         return initramfs(drivers, version=version)
     return pack(cpio(["init", *(prefix.format(version) + path for path in module_paths(drivers))]))
@@ -153,7 +153,7 @@ MICROCODE = cpio(["kernel/x86/microcode/GenuineIntel.bin"])
 
 
 def unified(version: str = "6.6.30", arguments: str = ROOT_ARGUMENTS, initrd: bytes | None = None) -> bytes:
-    """Return a unified kernel image: a PE file with the sections of systemd's stub."""
+    """Return a unified kernel image: a PE file with the sections of the stub of systemd."""
     sections = {".linux": kernel(version), ".cmdline": arguments.encode() + b"\n\0", ".uname": version.encode()}
     if initrd is not None:
         sections[".initrd"] = initrd
@@ -178,7 +178,7 @@ def grub_menu(*entries: tuple[str, str, str], default: str = "0", arguments: str
 
 # How a disk starts.
 def bios(*parts: Area, code: bytes = b"") -> Guest:
-    """GRUB 2 in the boot record, on a GPT with a BIOS boot partition."""
+    """Return a disk with GRUB 2 in the boot record, on a GPT with a BIOS boot partition."""
     return Guest((Area("", kind=BIOS_BOOT), *parts), code=code or build.grub_code(2048), stage=b"\x52\x56GRUB")
 
 
@@ -188,7 +188,7 @@ def mbr(*parts: Area, code: bytes = b"", stage: bytes = b"\x52\x56GRUB", sectors
 
 
 def uefi(files: Mapping[str, bytes], *parts: Area, loader: bool = True) -> Guest:
-    """Return a disk that UEFI starts: an ESP with these files, and a loader in the path of the firmware."""
+    """Return a disk that boots with UEFI: an ESP with these files, and a loader in the removable path."""
     own = {"EFI/BOOT/BOOTX64.EFI": build.pe_program()} if loader else {}
     return Guest((Area("vfat", kind=ESP, fat=build.fat(own | dict(files), size=MIB)), *parts))
 
@@ -199,7 +199,7 @@ def root(tree: Tree, filesystem: str = "ext4", **more: Any) -> Area:
 
 
 def legacy_code() -> bytes:
-    """Return what is recognised as stage1 of GRUB legacy."""
+    """Return the recognised bytes of stage1 of GRUB legacy."""
     code = bytearray(440)
     code[:3], code[0x3E:0x40], code[0x44] = b"\xeb\x48\x90", b"\3\2", 1
     code[0x180:0x184] = b"GRUB"

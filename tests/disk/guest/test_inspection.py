@@ -1,4 +1,4 @@
-"""Tests that systems are recognised: Debian, Ubuntu, Red Hat, on disks and path by path."""
+"""Tests of the inspection of Linux systems: Debian, Ubuntu, Red Hat, on disks and path by path."""
 
 import gzip
 import time
@@ -35,7 +35,7 @@ _NETWORKD: dict[str, bytes | Link] = {f"{_WANTS}/systemd-networkd.service": Link
 
 @pytest.mark.parametrize("name", DISKS)
 def test_a_good_disk_is_known_and_raises_no_alarm(name: str, tmp_path: Path) -> None:
-    """Through the bounded child: platform, boot mode, processor and drivers, and no finding but notes and LVM."""
+    """In the child: platform, boot mode, architecture and drivers, and no finding except notes and LVM."""
     make, platform, boot_mode = DISKS[name]
     path = tmp_path / "disk.raw"
     path.write_bytes(make())
@@ -50,7 +50,7 @@ def test_a_good_disk_is_known_and_raises_no_alarm(name: str, tmp_path: Path) -> 
 
 
 def test_a_debian_is_told_whole() -> None:
-    """Each fact of a Debian, with where it was seen."""
+    """All facts of a Debian, with their positions."""
     guest = looked_at(debian())
     assert guest.unknowns == ()
     assert guest.os_release == OsRelease(
@@ -86,7 +86,7 @@ def test_a_debian_is_told_whole() -> None:
 
 
 def test_an_ubuntu_is_told() -> None:
-    """Modules in a plain early archive, netplan, a switched-off ufw whose unit is enabled, cloud-init by its egg."""
+    """Modules in a plain early archive, netplan, a disabled ufw with an enabled unit, cloud-init as an egg."""
     guest = looked_at(ubuntu())
     assert guest.unknowns == ()
     assert guest.os_release is not None
@@ -101,7 +101,7 @@ def test_an_ubuntu_is_told() -> None:
 
 
 def test_a_red_hat_with_its_own_boot_is_told() -> None:
-    """/boot is mounted by fstab; BLS entries name kernels from its root, and the rescue entry is not the first."""
+    """Fstab mounts /boot. BLS entries have paths on it, and the rescue entry is not the first."""
     guest = looked_at(rhel_root(), boot=rhel_boot(), volume="rl/root")
     assert guest.unknowns == ()
     assert guest.boot_partition == 1
@@ -133,13 +133,13 @@ def test_a_red_hat_with_its_own_boot_is_told() -> None:
 def test_drivers_that_were_taken_out_of_the_initramfs_are_missed(
     packed: bytes, places: tuple[DriverPlace, DriverPlace]
 ) -> None:
-    """The place of virtio_blk and virtio_pci: a module on the disk only, or not known where it can't be read."""
+    """virtio_blk and virtio_pci are modules on the disk only, or not known if it can't be read."""
     (kernel,) = looked_at(debian(**{"/boot/initrd.img-6.1.0-30-amd64": packed})).kernels
     assert (kernel.place("virtio_blk"), kernel.place("virtio_pci")) == places
 
 
 def test_an_initramfs_after_slow_ones_is_left_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The child that reads has 60 seconds: the report so far is worth more than a third initramfs."""
+    """The child has 60 seconds: without this limit, the third initramfs would end it without a report."""
     monkeypatch.setattr("aliyun_import.disk.guest.kernels._ENOUGH_CPU_S", -1)
     (kernel,) = looked_at(debian()).kernels
     assert "took too long" in kernel.initramfs_problem
@@ -147,7 +147,7 @@ def test_an_initramfs_after_slow_ones_is_left_unknown(monkeypatch: pytest.Monkey
 
 
 def test_drivers_that_are_built_in_or_absent() -> None:
-    """modules.builtin, the kernel's configuration, and neither."""
+    """By modules.builtin, by the configuration of the kernel, and in neither."""
     modules = "/usr/lib/modules/6.1.0-30-amd64"
     built_in = {
         f"{modules}/modules.builtin": b"kernel/drivers/block/virtio_blk.ko\nkernel/drivers/virtio/virtio_pci.ko\n"
@@ -164,7 +164,7 @@ def test_drivers_that_are_built_in_or_absent() -> None:
 
 
 def test_the_kernel_that_the_loader_starts_comes_first() -> None:
-    """Versions are ordered by value, and the first entry of the menu counts more."""
+    """Versions are ordered by value, and the first entry of the menu takes precedence."""
     newer = "/usr/lib/modules/6.10.3"
     other = {f"{newer}/modules.dep": b"", f"{newer}/modules.builtin": b"", "/boot/vmlinuz-6.10.3": b"MZ"}
     assert [kernel.version for kernel in looked_at(debian(**other)).kernels] == ["6.1.0-30-amd64", "6.10.3"]
@@ -173,7 +173,7 @@ def test_the_kernel_that_the_loader_starts_comes_first() -> None:
 
 
 def test_the_entry_that_grubenv_saved_comes_first() -> None:
-    """BLS entries are sorted by version, newest first, unless one was chosen."""
+    """BLS entries are sorted by version, the newest first, after the saved entry."""
     entry = "version {0}\nlinux /vmlinuz-{0}\noptions root=/dev/mapper/rl-root\n"
     boot = rhel_boot(
         **{
@@ -201,12 +201,12 @@ def test_the_entry_that_grubenv_saved_comes_first() -> None:
     ],
 )
 def test_names_in_fstab_are_looked_up(text: str, found: list[bool | None]) -> None:
-    """By UUID, label or link; what a device name means there cannot be told from here."""
+    """By UUID, label or link. The meaning of a device name is not known."""
     assert [entry.found for entry in looked_at(debian(**{"/etc/fstab": text.encode()})).fstab] == found
 
 
 def test_names_are_not_missed_where_something_could_hide_them() -> None:
-    """Encryption, unread volumes and unknown contents may hold what is looked for; then nothing is claimed."""
+    """With encryption, unread volumes or unknown contents, a name is not reported as missing."""
     plain = Partition(
         number=1, start_bytes=0, size_bytes=MIB << 10, type_name="", type_id="", filesystem="ext4", uuid="A"
     )
@@ -226,7 +226,7 @@ def test_names_are_not_missed_where_something_could_hide_them() -> None:
 
 
 def test_an_fstab_that_names_a_missing_boot_is_told() -> None:
-    """What lies on a /boot that could not be opened is not known."""
+    """The contents of a /boot that could not be opened are not known."""
     guest = looked_at(rhel_root(), volume="rl/root")
     assert any(BOOT_UUID in unknown for unknown in guest.unknowns)
 
@@ -305,7 +305,7 @@ def test_an_fstab_that_names_a_missing_boot_is_told() -> None:
     ],
 )
 def test_each_way_to_configure_the_network_is_read(paths: dict[str, bytes | Link], kind: str, where: str) -> None:
-    """One sighting, of the right kind, with its line."""
+    """One fact of the right kind, with its line."""
     network = looked_at(debian(**({"/etc/network/interfaces": None} | paths))).network
     assert network is not None
     seen = {
@@ -325,7 +325,7 @@ def test_each_way_to_configure_the_network_is_read(paths: dict[str, bytes | Link
     ],
 )
 def test_what_is_no_address_of_the_instance_is_left_out(paths: dict[str, bytes | Link]) -> None:
-    """The loopback, name servers, the files of a service that does not start."""
+    """Loopback, name servers, and the files of a service that does not start."""
     network = looked_at(debian(**({"/etc/network/interfaces": None} | paths))).network
     assert network is not None
     assert (network.dhcp, network.static, network.bound, network.renamed) == ((), (), (), ())
@@ -368,14 +368,14 @@ def test_what_is_no_address_of_the_instance_is_left_out(paths: dict[str, bytes |
     ],
 )
 def test_the_cards_that_the_start_waits_for_are_listed(paths: dict[str, bytes | Link], cards: list[str]) -> None:
-    """Those that are brought up at the start, and not those that may come later, be any, or are NetworkManager's."""
+    """Cards for which the boot waits, without optional ones, patterns, and those of NetworkManager."""
     network = looked_at(debian(**({"/etc/network/interfaces": None} | paths))).network
     assert network is not None
     assert [card.what for card in network.cards] == cards
 
 
 def test_what_is_made_to_cost_time_costs_none() -> None:
-    """Lines without end, beginnings without one, files that include each other: each is bounded."""
+    """Very long lines, unclosed brackets and circular includes: each has a limit."""
     nested = "".join(f"{' ' * depth}a:\n" for depth in range(800))
     netplan = b"network: {" + b"a" * 1_500_000 + b"\n" + nested.encode()
     spoiled: dict[str, bytes | Link | None] = {f"{_WANTS}/iptables.service": Link("x")}
@@ -416,7 +416,7 @@ def test_what_is_made_to_cost_time_costs_none() -> None:
     ids=["lists", "maps", "itself", "brackets", "dashes", "braces", "chain", "tag"],
 )
 def test_yaml_that_expands_is_bounded(netplan: str) -> None:
-    """Aliases of aliases, deep nesting, nodes within themselves, tags: each ends quickly, and no object is created."""
+    """Aliases of aliases, deep nesting, circular nodes, tags: each ends quickly, and no object is created."""
     begun = time.process_time()
     network = looked_at(debian(**{"/etc/netplan/01.yaml": netplan.encode()})).network
     assert time.process_time() - begun < 2
@@ -451,7 +451,7 @@ network:
 
 
 def test_router_advertisements_are_no_dhcp() -> None:
-    """An IPv6 address by itself ("inet6 auto") gives no IPv4 address, which ECS wants asked for."""
+    """An IPv6 address by "inet6 auto" is no IPv4 address, which ECS assigns by DHCP."""
     text = b"iface eth0 inet static\n address 10.0.0.2\niface eth0 inet6 auto\n"
     network = looked_at(debian(**{"/etc/network/interfaces": text})).network
     assert network is not None
@@ -508,7 +508,7 @@ def test_router_advertisements_are_no_dhcp() -> None:
     ],
 )  # fmt: skip
 def test_a_firewall_is_looked_at_for_ssh(unit: str, paths: dict[str, bytes | Link], where: str | None) -> None:
-    """The line that lets SSH in, in the file that each firewall keeps its rules in; port 2222 is not 22."""
+    """The rule that allows SSH, in the file of each firewall. Port 2222 is not 22."""
     system = debian(**{f"{_WANTS}/{unit}.service": Link("x")}, **paths)
     (firewall,) = looked_at(system).firewall
     assert (firewall.name, firewall.ssh.where if firewall.ssh else None) == (unit, where)
@@ -524,7 +524,7 @@ def test_the_directory_of_customized_linux_is_looked_for() -> None:
 
 
 def test_sshd_takes_the_first_value_and_stops_at_match() -> None:
-    """As sshd itself reads its configuration, with what it includes where it includes it."""
+    """As sshd reads its configuration, with files at the position where they are included."""
     config = b"Include /etc/ssh/sshd_config.d/*.conf\nPermitRootLogin yes\nPort 22\nMatch User x\nPort 99\n"
     spoiled = debian(
         **{"/etc/ssh/sshd_config": config, "/etc/ssh/sshd_config.d/10-own.conf": b"PermitRootLogin = no\nPort 2222\n"}
@@ -537,7 +537,7 @@ def test_sshd_takes_the_first_value_and_stops_at_match() -> None:
 
 
 def test_every_planted_fault_is_seen() -> None:
-    """A Debian that is wrong in every way that can be seen, all of it at once."""
+    """A Debian with all faults that the checks detect, at once."""
     wants = "/etc/systemd/system/multi-user.target.wants"
     guest = looked_at(
         debian(
@@ -576,7 +576,7 @@ def test_every_planted_fault_is_seen() -> None:
 
 
 def test_a_masked_unit_does_not_start() -> None:
-    """A link to /dev/null wins over every .wants."""
+    """A link to /dev/null takes precedence over .wants."""
     guest = looked_at(debian(**{"/etc/systemd/system/ssh.service": Link("/dev/null")}))
     assert guest.sshd is not None
     assert guest.sshd.enabled is False
@@ -592,7 +592,7 @@ def test_a_masked_unit_does_not_start() -> None:
     ],
 )
 def test_the_shell_tells_the_processor(machine: int, name: str, architecture: Architecture | None) -> None:
-    """By its ELF header."""
+    """Its ELF header has the architecture."""
     guest = looked_at(debian(**{"/usr/bin/dash": elf(machine)}))
     assert (guest.machine, guest.architecture) == (name, architecture)
 
@@ -623,7 +623,7 @@ def test_the_shell_tells_the_processor(machine: int, name: str, architecture: Ar
     ],
 )
 def test_systems_from_before_os_release_are_known(paths: dict[str, bytes], identity: tuple[str, str]) -> None:
-    """Each had a file of its own."""
+    """Each has its release file."""
     bare: dict[str, bytes | Link | None] = {"/etc/os-release": None, "/usr/lib/os-release": None}
     release = looked_at(debian(**(bare | paths))).os_release
     assert release is not None
@@ -641,14 +641,14 @@ def test_systems_from_before_os_release_are_known(paths: dict[str, bytes], ident
     ],
 )
 def test_other_forms_of_grub_are_read(text: bytes, root: str) -> None:
-    """GRUB 1 has menu.lst; a variable that nobody sets is not guessed."""
+    """GRUB legacy has menu.lst. A variable that is not set is not guessed."""
     spoiled = debian(**{"/boot/grub/grub.cfg": None, "/boot/grub/menu.lst": text})
     (entry,) = looked_at(spoiled).boot_entries
     assert (entry.root, entry.kernel_found) == (root, True)
 
 
 def test_extlinux_is_read() -> None:
-    """APPEND has the arguments, and paths are beside the configuration; menu.c32 is no kernel."""
+    """APPEND has the arguments, and paths are relative to the configuration. menu.c32 is not a kernel."""
     config = b"UI menu.c32\nLABEL a\n KERNEL menu.c32\nLABEL l\n LINUX ../vmlinuz-6.1.0-30-amd64\n" + (
         b" APPEND root=LABEL=x ro initrd=../initrd.img-6.1.0-30-amd64\n"
     )
@@ -659,7 +659,7 @@ def test_extlinux_is_read() -> None:
 
 
 def test_an_empty_guest_is_no_crash() -> None:
-    """A root with nothing but its name gives a report with nothing in it."""
+    """A root with only a name has a report without facts."""
     guest = looked_at({"/etc/os-release": b"ID=debian\n"})
     assert isinstance(guest, GuestReport)
     assert (guest.kernels, guest.fstab, guest.boot_entries, guest.unknowns) == ((), (), (), ())
@@ -695,7 +695,7 @@ _NO_IFUPDOWN: dict[str, None] = {"/etc/network/interfaces": None}
     ],
 )
 def test_a_card_by_its_place_is_found(paths: dict[str, bytes | Link], names: list[str]) -> None:
-    """Its name depends on the slot in the source machine; a pattern, eth0, or a profile for any card does not."""
+    """The name depends on the slot in the source machine. Patterns, eth0, and profiles for any card do not."""
     network = looked_at(debian(**(_NO_IFUPDOWN | _HANDS_OFF | paths))).network
     assert network is not None
     assert [card.what for card in network.names] == names
@@ -711,7 +711,7 @@ def test_a_card_by_its_place_is_found(paths: dict[str, bytes | Link], names: lis
     ],
 )
 def test_files_that_the_tools_ignore_bind_nothing(path: str) -> None:
-    """What a package manager or an editor left is not read."""
+    """Files that package managers and editors leave are not read."""
     text = b"HWADDR=52:54:00:00:00:01\niface eth9 inet static\n hwaddress 52:54:00:00:00:01\n"
     network = looked_at(debian(**{path: text})).network
     assert network is not None
@@ -732,14 +732,14 @@ def test_files_that_the_tools_ignore_bind_nothing(path: str) -> None:
     ],
 )
 def test_a_card_is_recognised_by_its_address_in_every_tool(paths: dict[str, bytes | Link], kind: str) -> None:
-    """A rule, a link file and each tool have their own words for it."""
+    """In a rule, in a link file, and in the files of each tool."""
     network = looked_at(debian(**paths)).network
     assert network is not None
     assert len(getattr(network, kind)) == 1
 
 
 def test_what_cloud_init_writes_anew_binds_nothing() -> None:
-    """The file says so in its head; with its network disabled cloud-init leaves the file as it is."""
+    """The file has a comment of cloud-init. If its network is disabled, cloud-init does not change the file."""
     text = b"# Created by cloud-init on instance boot automatically\nDEVICE=eth0\nHWADDR=52:54:00:00:00:01\n"
     paths: dict[str, bytes | Link] = {"/etc/sysconfig/network-scripts/ifcfg-eth0": text}
     for system, count in ((debian(**paths), 0), (debian(**paths, **_HANDS_OFF), 1)):
@@ -765,7 +765,7 @@ def test_what_cloud_init_writes_anew_binds_nothing() -> None:
     ],
 )
 def test_what_ties_a_system_to_its_source_is_found(paths: dict[str, bytes | Link], tie: str) -> None:
-    """Agents, drivers, devices and settings, each in its own file."""
+    """Agents, drivers, devices and settings, each in its file."""
     assert [one.what for one in looked_at(debian(**paths)).source_ties] == [tie]
 
 
@@ -790,14 +790,14 @@ def test_what_ties_a_system_to_its_source_is_found(paths: dict[str, bytes | Link
     ],
 )
 def test_the_arguments_of_the_kernel_are_read(argument: str, kind: str | None) -> None:
-    """Of the entry that is started."""
+    """The arguments are those of the default entry."""
     menu = f"linux /boot/vmlinuz-6.1.0-30-amd64 root=UUID={ROOT_UUID} {argument}\n".encode()
     ties = looked_at(debian(**{"/boot/grub/grub.cfg": menu})).source_ties
     assert [tie.kind.name for tie in ties] == ([kind] if kind else [])
 
 
 def test_mount_units_and_crypttab_are_read() -> None:
-    """A unit that is required is a line of fstab, one that is wanted has nofail; crypttab names its devices."""
+    """A required unit is like a line of fstab, a wanted unit has nofail. crypttab names its devices."""
     unit, directory = b"[Mount]\nWhat=/dev/sdb1\nWhere=/data\n", "/etc/systemd/system"
     paths: dict[str, bytes | Link] = {
         f"{directory}/data.mount": unit,
@@ -829,7 +829,7 @@ def test_mount_units_and_crypttab_are_read() -> None:
     ],
 )
 def test_devices_that_nothing_on_the_disk_makes_are_missing(spec: str, found: bool | None) -> None:
-    """A volume group, an array or a multipath device of the source; what a device name means is not told here."""
+    """A volume group, an array or a multipath device of the source. Other device names are not known."""
     plain = Partition(
         number=1, start_bytes=0, size_bytes=MIB << 10, type_name="", type_id="", filesystem="ext4", uuid="A"
     )
@@ -839,7 +839,7 @@ def test_devices_that_nothing_on_the_disk_makes_are_missing(spec: str, found: bo
 
 @pytest.mark.parametrize(("argument", "mode"), [("selinux=0", "disabled"), ("enforcing=0", "permissive")])
 def test_the_arguments_of_the_kernel_win_over_the_configuration_of_selinux(argument: str, mode: str) -> None:
-    """A second place of the same switch."""
+    """selinux= and enforcing= take precedence."""
     menu = f"linux /boot/vmlinuz-6.1.0-30-amd64 root=UUID={ROOT_UUID} {argument}\n".encode()
     paths: dict[str, bytes | Link] = {"/boot/grub/grub.cfg": menu, "/etc/selinux/config": b"SELINUX=enforcing\n"}
     selinux = looked_at(debian(**paths)).selinux
@@ -848,7 +848,7 @@ def test_the_arguments_of_the_kernel_win_over_the_configuration_of_selinux(argum
 
 
 def test_another_ssh_server_counts() -> None:
-    """Dropbear of small systems, and a unit whose program has another path."""
+    """Dropbear of small systems, and a unit with a program at another path."""
     wants = "/etc/systemd/system/multi-user.target.wants"
     for paths in ({"/usr/sbin/dropbear": elf()}, {f"{wants}/sshd.service": elf()}):
         sshd = looked_at(debian(**({"/usr/sbin/sshd": None} | paths))).sshd
@@ -857,7 +857,7 @@ def test_another_ssh_server_counts() -> None:
 
 
 def test_the_version_of_grub_is_in_its_modules() -> None:
-    """As a string of its own in normal.mod."""
+    """It is a string in normal.mod."""
     module = b"\x7fELF\0GRUB  version %s\0" + b"2.06-13+deb12u1\0normal\0"
     version = looked_at(debian(**{"/boot/grub/i386-pc/normal.mod": module})).grub_version
     assert version is not None

@@ -1,4 +1,4 @@
-"""Tests of what is found in an initramfs: archives, compressions, damage, and bombs."""
+"""Tests of reading an initramfs: archives, compressions, damage, and limits."""
 
 import bz2
 import gzip
@@ -25,7 +25,7 @@ ZSTD = importlib.import_module("compression.zstd" if sys.version_info >= (3, 14)
 
 
 def lz4_legacy(data: bytes) -> bytes:
-    """Pack as `lz4 -l` does, with nothing compressed in its blocks: literals only."""
+    """Compress as `lz4 -l`, with literals only."""
     return b"\x02\x21\x4c\x18" + b"".join(_block(data[at : at + 8 * MIB]) for at in range(0, len(data), 8 * MIB))
 
 
@@ -45,7 +45,7 @@ def _literals(data: bytes) -> bytes:
 
 
 def lz4_frame(data: bytes) -> bytes:
-    """Pack as `lz4` does, in independent blocks."""
+    """Compress as `lz4`, in independent blocks."""
     return bytes(lz4.frame.compress(data, block_linked=False, block_size=lz4.frame.BLOCKSIZE_MAX64KB))
 
 
@@ -64,28 +64,28 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
 @each_row("packer", PACKERS)
 @each_row("early", [b"", cpio(["kernel/x86/microcode/GenuineIntel.bin"])], ids=["alone", "microcode"])
 def test_modules_are_found_in_every_compression(packer: str, early: bytes) -> None:
-    """With and without an early archive in front; what is not there is not found."""
+    """With and without an early archive. Modules that are not in it are not found."""
     archive = cpio(["init", *module_paths(["virtio_blk", "virtio_pci"], suffix=".ko.xz")])
     packed = early + PACKERS[packer](archive)
     assert modules_in(BytesReader(packed), DRIVERS).modules == {"virtio_blk", "virtio_pci"}
 
 
 def test_modules_are_found_in_every_part() -> None:
-    """A plain archive, padding, two compressed parts: they are all one initramfs."""
+    """A plain archive, padding and two compressed parts are one initramfs."""
     parts = [cpio(["a/virtio_blk.ko"]), bytes(1024), gzip.compress(cpio(["b/virtio_pci.ko.zst"])), bytes(512)]
     parts += [gzip.compress(cpio(["c/nvme.ko"]) + cpio(["d/virtio_net.ko"]))]
     assert modules_in(BytesReader(b"".join(parts)), DRIVERS).modules == set(DRIVERS)
 
 
 def test_reading_stops_when_everything_was_seen() -> None:
-    """What follows the last wanted module is not even unpacked."""
+    """The part after the last wanted module is not unpacked."""
     whole = gzip.compress(cpio([*module_paths(DRIVERS), *(f"firmware/{number}" for number in range(3000))]))
     assert modules_in(BytesReader(whole[: len(whole) * 3 // 4]), DRIVERS).modules == set(DRIVERS)
 
 
 @each_row("packer", PACKERS)
 def test_an_initramfs_that_was_cut_short_is_bad(packer: str) -> None:
-    """Absence is only told of what was read to its end."""
+    """A module is reported as absent only if the initramfs was read to its end."""
     whole = PACKERS[packer](cpio(f"lib/firmware/{number:x}{number * 7919:x}" for number in range(3000)))
     with pytest.raises(Bad):
         modules_in(BytesReader(whole[: len(whole) // 2]), DRIVERS)
@@ -93,7 +93,7 @@ def test_an_initramfs_that_was_cut_short_is_bad(packer: str) -> None:
 
 @each_row("packer", [name for name in PACKERS if name not in ("plain", "lz4 legacy", "lz4 frame")])
 def test_a_damaged_stream_is_bad(packer: str) -> None:
-    """Whatever error its library has for it."""
+    """For every exception of the library."""
     whole = bytearray(PACKERS[packer](cpio(f"lib/firmware/{number * 7919:x}" for number in range(3000))))
     middle = len(whole) // 2
     whole[middle : middle + 400] = bytes(400)
@@ -105,7 +105,7 @@ def test_a_damaged_stream_is_bad(packer: str) -> None:
     "data", [b"\x89LZO\x00\r\n\x1a\n" + bytes(100), b"MZ" + bytes(100)], ids=["lzo", "no archive at all"]
 )
 def test_what_is_not_known_is_unsupported(data: bytes) -> None:
-    """A compression that is not read is no damage."""
+    """An unknown compression is not damage."""
     with pytest.raises(Unsupported):
         modules_in(BytesReader(data), DRIVERS)
 
@@ -120,14 +120,14 @@ def test_what_is_not_known_is_unsupported(data: bytes) -> None:
     ],
 )
 def test_damaged_archives_are_bad(archive: bytes) -> None:
-    """Numbers of an archive are not believed."""
+    """Impossible numbers of an archive are refused."""
     with pytest.raises(Bad):
         modules_in(BytesReader(archive), DRIVERS)
 
 
 @pytest.mark.parametrize("packer", ["gzip", "zstd", "xz"])
 def test_a_bomb_is_bounded_in_size_and_memory(packer: str) -> None:
-    """What unpacks to more than the limit is given up there, with some MiB of memory."""
+    """Unpacking stops at the limit, with some MiB of memory."""
     bomb = PACKERS[packer](bytes(20 * MIB))
     assert len(bomb) < MIB
     tracemalloc.start()
@@ -140,7 +140,7 @@ def test_a_bomb_is_bounded_in_size_and_memory(packer: str) -> None:
 
 
 def test_the_limit_is_for_all_parts_together() -> None:
-    """Else 64 bombs in a row unpack to 48 GiB."""
+    """Otherwise 64 parts could unpack to 48 GiB."""
     part = gzip.compress(cpio(["init"]) + bytes(MIB))
     assert modules_in(BytesReader(part * 2), DRIVERS, limit_bytes=3 * MIB).modules == frozenset()
     with pytest.raises(Bad, match="more than"):
@@ -148,7 +148,7 @@ def test_the_limit_is_for_all_parts_together() -> None:
 
 
 def test_a_stream_of_empty_blocks_ends() -> None:
-    """Four bytes of an LZ4 frame may stand for none: a million of them take a fraction of a second."""
+    """Four bytes of an LZ4 frame may be an empty block: a million of them take a fraction of a second."""
     empty = lz4_frame(b"")
     began = time.process_time()
     assert b"".join(Unpacker(BytesReader(empty[:-4] + struct.pack("<I", 1 << 31) * 1_000_000 + bytes(4)), 0)) == b""
@@ -156,7 +156,7 @@ def test_a_stream_of_empty_blocks_ends() -> None:
 
 
 def test_small_members_in_a_large_chunk_take_no_longer_than_others() -> None:
-    """20,000 names in one block of LZ4 take a tenth of a second, and not the square of it."""
+    """20,000 names in one LZ4 block take a tenth of a second, in linear time."""
     archive = lz4_legacy(cpio(f"lib/firmware/{number}" for number in range(20_000)))
     began = time.process_time()
     assert modules_in(BytesReader(archive), DRIVERS).modules == frozenset()
@@ -166,7 +166,7 @@ def test_small_members_in_a_large_chunk_take_no_longer_than_others() -> None:
 @each_row("packer", ["lz4 legacy", "lz4 frame"])
 @each_row("following", ["plain", "zstd", "xz", "lz4 legacy", "lz4 frame"])
 def test_what_follows_an_lz4_stream_is_read(packer: str, following: str) -> None:
-    """Another archive, plain or packed; and what is neither is not passed over."""
+    """Another archive, plain or compressed. Other data is not skipped."""
     first, second = PACKERS[packer](cpio(["a/virtio_blk.ko"])), PACKERS[following](cpio(["b/nvme.ko"]))
     assert modules_in(BytesReader(first + second), DRIVERS).modules == {"virtio_blk", "nvme"}
     with pytest.raises(Unsupported):
@@ -175,7 +175,7 @@ def test_what_follows_an_lz4_stream_is_read(packer: str, following: str) -> None
 
 @each_row("pack", [bytes, gzip.compress])
 def test_padding_without_end_is_no_end(pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Absence is not told of what may follow, whether or not it is compressed."""
+    """Modules are not reported as absent, with or without compression."""
     monkeypatch.setattr("aliyun_import.disk.guest.initramfs._MAX_PADDING_BYTES", MIB)
     with pytest.raises(Bad, match="padding"):
         modules_in(BytesReader(pack(cpio(["init"]) + bytes(2 * MIB) + cpio(["nvme.ko"]))), DRIVERS)
@@ -193,14 +193,14 @@ def test_padding_in_a_compressed_part_is_of_whole_words(zeros: int, is_good: boo
 
 
 def test_names_without_end_are_bad(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An initramfs has some thousands of members, and 300,000 are read of one."""
+    """An initramfs has some thousands of members. The limit is 300,000."""
     monkeypatch.setattr("aliyun_import.disk.guest.initramfs._MAX_MEMBERS", 100)
     with pytest.raises(Bad, match="more than 100 members"):
         modules_in(BytesReader(cpio(str(number) for number in range(102))), DRIVERS)
 
 
 def test_the_limit_is_what_the_page_says() -> None:
-    """docs/disks.md promises 768 MiB."""
+    """docs/disks.md has 768 MiB."""
     assert MAX_UNPACKED_BYTES == 768 * MIB
 
 
@@ -221,7 +221,7 @@ def test_a_module_is_told_by_its_path(path: str, name: str | None) -> None:
 
 @pytest.mark.parametrize("linked", [True, False])
 def test_lz4_blocks_may_refer_to_those_before(linked: bool) -> None:
-    """A frame of many blocks, as the lz4 tool writes it, comes out as it was, whether they are linked or not."""
+    """A frame of many blocks by the tool lz4 is unpacked, with linked and with independent blocks."""
     data = b"".join(b"%d and again " % (number % 500) for number in range(30_000))
     frame = lz4.frame.compress(data, block_linked=linked, block_size=lz4.frame.BLOCKSIZE_MAX64KB)
     assert b"".join(Unpacker(BytesReader(frame), 0)) == data
@@ -229,13 +229,13 @@ def test_lz4_blocks_may_refer_to_those_before(linked: bool) -> None:
 
 @each_row("block", [b"\x10a\x05\x00", b"\xf0", b"\x10a\x00\x00\x10b", b"\x50ab", b"\x1fa\x01\x00\xff\xff\xff\x00"])
 def test_a_damaged_lz4_block_is_bad(block: bytes) -> None:
-    """Matches before the beginning, lengths behind the end, more than the limit."""
+    """Matches before the beginning, lengths after the end, more than the limit."""
     with pytest.raises(Bad):
         unpack_lz4_block(block, limit=100)
 
 
 def test_a_damaged_lz4_frame_is_bad() -> None:
-    """In its header, in a block, and cut short."""
+    """In its header, in a block, and truncated."""
     frame = lz4_frame(random.Random(1).randbytes(200_000))
     for damaged in (frame[:5] + b"\xff" + frame[6:], frame[:20] + b"\xff" * 4 + frame[24:-4], frame[:-1000]):
         with pytest.raises(Bad):
@@ -243,7 +243,7 @@ def test_a_damaged_lz4_frame_is_bad() -> None:
 
 
 def test_the_first_bytes_tell_the_compression() -> None:
-    """Names are those that people use."""
+    """The names are the usual ones."""
     assert {name: codec_at(pack(b"x" * 100)[:6]) for name, pack in PACKERS.items()} == {
         "plain": None,
         "gzip": "gzip",
@@ -257,7 +257,7 @@ def test_the_first_bytes_tell_the_compression() -> None:
 
 
 def test_the_helper_makes_what_it_promises() -> None:
-    """The initramfs of the small guests has microcode in front and the modules behind."""
+    """The initramfs of the small guests begins with microcode."""
     made = initramfs(DRIVERS, version="6.1")
     assert made.startswith(b"070701")
     assert modules_in(BytesReader(made), DRIVERS).modules == set(DRIVERS)

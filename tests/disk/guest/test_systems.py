@@ -1,4 +1,4 @@
-"""The table of guests: distribution, boot loader, initramfs, file system, network; and the verdict of each."""
+"""Table of guests (distribution, boot loader, initramfs, file system, network) with the findings of each."""
 
 import bz2
 import gzip
@@ -83,7 +83,7 @@ def loose(name: str, *, net: str, systemd: bool = True, version: str = "1", more
 
 
 def flavours(name: str, flavour: dict[str, str], image: str, initrd: str, *, net: str, first: str) -> Files:
-    """Return a system with several kernels, whose names have a flavour and no version."""
+    """Return a system with several kernels, which are named by flavour and not by version."""
     tree = loose(name, net=net, systemd=net != "openrc")
     entries = []
     for one, version in flavour.items():
@@ -105,7 +105,7 @@ def without_rule(tree: Files) -> Files:
 
 
 def on_esp(*, loader: str = "", extra: dict[str, bytes] | None = None) -> dict[str, bytes]:
-    """Return the kernel and initramfs of an Arch on its ESP, with the microcode in front, and a menu."""
+    """Return kernel, microcode and initramfs of an Arch on its ESP, and a menu."""
     return {"vmlinuz-linux": kernel(), "initramfs-linux.img": packed(), "intel-ucode.img": MICROCODE} | (extra or {})
 
 
@@ -843,7 +843,7 @@ _SIZES = ("root-full", "disk-small", "root-larger-than-partition")
 
 
 def _verdict(report: DiskReport) -> str:
-    """Return the findings that are no notes; those about the tiny size of a guest are left out."""
+    """Return the findings except notes and those about the size of the small guests."""
     found = run_disk_checks(report, request())
     names = [f"{one.severity}:{one.rule}" for one in found if one.severity is not Severity.NOTE]
     return " ".join(sorted(name for name in names if name.split(":")[1] not in _SIZES))
@@ -851,14 +851,14 @@ def _verdict(report: DiskReport) -> str:
 
 @each_row("name", TABLE)
 def test_each_guest_gets_its_verdict(name: str) -> None:
-    """What surely can't start blocks, what can't be known is unknown, and what starts has no finding."""
+    """A guest that can't boot blocks, unread facts are unknown, and a guest that boots has no finding."""
     guest, expected = TABLE[name]
     assert _verdict(report_of(guest)) == expected
 
 
 @each_row("name", [name for name, (_guest, expected) in TABLE.items() if "unknown:" in expected])
 def test_an_unknown_finding_claims_nothing(name: str) -> None:
-    """It says what is not known and how to find out, and not that the disk fails."""
+    """It states what is not known and how to find out, and not that the disk fails."""
     for finding in run_disk_checks(report_of(TABLE[name][0]), request()):
         if finding.severity is Severity.UNKNOWN:
             assert re.search(r"(not|Nothing is) known|^If this system starts: ", finding.message), finding.message
@@ -873,7 +873,7 @@ def test_the_table_has_many_guests() -> None:
 
 @each_row("net", NETWORKS)
 def test_each_tool_of_the_network_asks_for_an_address(net: str) -> None:
-    """Without cloud-init, every tool's own way to use DHCP is known."""
+    """Without cloud-init, the DHCP configuration of every tool is recognised."""
     tree = loose("any", net=net, more={"/usr/bin/cloud-init": Link("nowhere")})
     network = report_of(bios(root(tree))).guest
     assert network is not None
@@ -921,7 +921,7 @@ KEPT: dict[str, Files] = {
 
 @each_row("name", KEPT)
 def test_a_card_that_stays_eth0_is_no_alarm(name: str) -> None:
-    """Nothing is found if udev names no cards by their place, or if any card is configured."""
+    """There is no finding if udev does not name cards by their slot, or if any card is configured."""
     assert _verdict(report_of(bios(root(KEPT[name])))) == ""
 
 

@@ -1,4 +1,4 @@
-"""Tests of the report about a Windows guest: with the extra `[windows]` everything, without it what to install."""
+"""Tests of the inspection of Windows, with and without the extra `[windows]`."""
 
 import importlib.util
 import re
@@ -22,14 +22,14 @@ needs_extra = pytest.mark.skipif(not EXTRA, reason="needs the extra [windows]: l
 
 
 def looked_at(data: bytes) -> GuestReport:
-    """Inspect an NTFS volume as the one partition of a disk."""
+    """Inspect an NTFS volume as the only partition of a disk."""
     part = Partition(number=1, start_bytes=0, size_bytes=len(data), type_name="NTFS", type_id="0x07", filesystem="ntfs")
     return inspect_guest(BytesReader(data), [part])
 
 
 @needs_extra
 def test_a_windows_is_told_by_its_registry_and_its_files() -> None:
-    """Every fact of the Windows of fixtures/, by the control set in use."""
+    """All facts of the Windows of fixtures/, by the current control set."""
     guest = looked_at(image("guest-windows"))
     assert guest.unknowns == ()
     assert (guest.os_type, guest.architecture) == (OsType.WINDOWS, Architecture.X86_64)
@@ -65,7 +65,7 @@ def test_a_windows_is_told_by_its_registry_and_its_files() -> None:
 
 @needs_extra
 def test_a_volume_for_chkdsk_and_drivers_that_are_read_only_are_told() -> None:
-    """Both are flags in the table of files: of $Volume, and of the driver."""
+    """Both are flags in the MFT: of $Volume, and of the driver."""
     raw = bytearray(image("guest-windows"))
     _set_flag(raw, "$Volume", kind=0x70, at=10)
     _set_flag(raw, "netkvm.sys", kind=0x10, at=32)
@@ -76,7 +76,7 @@ def test_a_volume_for_chkdsk_and_drivers_that_are_read_only_are_told() -> None:
 
 @needs_extra
 def test_a_driver_without_its_attributes_is_bad() -> None:
-    """The library says None of flags that are not there."""
+    """The library returns None for missing flags."""
     raw = bytearray(image("guest-windows"))
     name = "viostor.sys".encode("utf-16-le")
     records = {found.start() // 1024 * 1024 for found in re.finditer(re.escape(name), bytes(raw))}
@@ -89,7 +89,7 @@ def test_a_driver_without_its_attributes_is_bad() -> None:
 
 
 def _set_flag(raw: bytearray, name: str, *, kind: int, at: int) -> None:
-    """Set bit 0 of a byte of an attribute's content, in the record of the table of files that has this name."""
+    """Set bit 0 of a byte in the content of an attribute, in the MFT record with this name."""
     for found in re.finditer(re.escape(name.encode("utf-16-le")), bytes(raw)):
         record = found.start() // 1024 * 1024  # the name is in the index of its directory, too
         if raw[record : record + 4] != b"FILE":
@@ -103,7 +103,7 @@ def _set_flag(raw: bytearray, name: str, *, kind: int, at: int) -> None:
 
 @needs_extra
 def test_a_boot_configuration_counts_on_an_esp_too() -> None:
-    """EFI/Microsoft/Boot/BCD on FAT counts as Boot/BCD on NTFS does."""
+    """EFI/Microsoft/Boot/BCD on FAT counts like Boot/BCD on NTFS."""
     part = Partition(number=2, start_bytes=0, size_bytes=0, type_name="", type_id="", filesystem="ntfs")
     ntfs = Volume(part=part, reader=BytesReader(image("guest-windows")))
     esp = Fat(BytesReader(build.fat({"EFI/Microsoft/Boot/BCD": b"regf"})))
@@ -114,7 +114,7 @@ def test_a_boot_configuration_counts_on_an_esp_too() -> None:
 
 @needs_extra
 def test_values_of_a_hive_are_read_by_their_kind() -> None:
-    """Strings, numbers, lists of strings; what is not there is None or empty."""
+    """Strings, numbers and lists of strings. A missing value is None or empty."""
     read = Hive(hive({r"A\B c": {"text": "schön", "number": 7, "list": ("a", "b")}, "D": {}}))
     assert (read.text(r"A\B c", "text"), read.number(r"A\B c", "number")) == ("schön", 7)
     assert (read.texts(r"A\B c", "list"), read.texts("D", "x")) == (("a", "b"), ())
@@ -124,7 +124,7 @@ def test_values_of_a_hive_are_read_by_their_kind() -> None:
 
 @needs_extra
 def test_damage_is_bad_and_absence_missing() -> None:
-    """The libraries raise all kinds of errors; two of ours come out."""
+    """All exceptions of the libraries become one of the two."""
     with pytest.raises(Bad):
         Hive(bytes(4096))
     with pytest.raises(Bad):
@@ -140,7 +140,7 @@ def test_damage_is_bad_and_absence_missing() -> None:
 
 @needs_extra
 def test_a_damaged_windows_is_unknown() -> None:
-    """NTFS whose table of files is gone gives a sentence, and no error."""
+    """NTFS without its MFT is a clause in the unknowns, and no error."""
     raw = bytearray(image("guest-windows"))
     raw[4096 : 1 << 20] = bytes((1 << 20) - 4096)
     guest = looked_at(bytes(raw))
@@ -150,7 +150,7 @@ def test_a_damaged_windows_is_unknown() -> None:
 
 @pytest.mark.skipif(EXTRA, reason="the extra [windows] is installed")
 def test_without_the_extra_the_report_says_what_to_install() -> None:
-    """NTFS is not read then, and that is unknown."""
+    """NTFS is not read, and reported as unknown."""
     guest = looked_at(image("guest-windows"))
     assert guest.os_type is None
     assert any("pip install 'aliyun-import[windows]'" in unknown for unknown in guest.unknowns)
