@@ -66,11 +66,11 @@ def boot_test_image(
     on_event: Emit = ignore,
     cancel: threading.Event | None = None,
 ) -> CloudBootTest:
-    """Start an instance of a custom image, return whether it boots, and delete the instance.
+    """Start an instance of a custom image, and return whether it boots; the instance is deleted.
 
     The account pays for the instance: the smallest type that can start the image, without a public address. `confirm`
     is called with an `InstanceOffer` before that, and raises an error to refuse it. The instance is always deleted,
-    also after an error and when `cancel` is set, and ECS releases it automatically after 45 minutes (20 minutes after
+    also after an error and if `cancel` is set, and ECS releases it automatically after 45 minutes (20 minutes after
     `options.timeout_s` if that is later). `left_over` of the result is not empty if it could not be deleted. After a
     kill, the same call continues with the instance, or deletes it.
 

@@ -1,1 +1,1 @@
-"""Boot tests: a disk is started in QEMU, and its console shows whether it boots."""
+"""Boot tests: of a disk in QEMU, and of an image as an instance of ECS."""

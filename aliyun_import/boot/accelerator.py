@@ -1,4 +1,4 @@
-"""Choice between KVM and emulation, by a boot of a tiny disk of our own."""
+"""Choice between KVM and emulation, by a boot of a small test disk."""
 
 import os
 import platform
@@ -16,13 +16,13 @@ from aliyun_import.model.request import Architecture, BootMode
 KVM, TCG = "kvm", "tcg"
 _DEVICE = Path("/dev/kvm")
 _HOST = {"x86_64": {Architecture.X86_64, Architecture.I386}, "aarch64": {Architecture.ARM64}}
-# Takes 0.4 s under emulation, and less on a KVM that works.
+# The test disk takes 0.4 s under emulation, and less with a working KVM.
 PROBE_TIMEOUT_S = 6.0
 PROBE_LINE = "aliyun-import: this machine runs guests"
-# The boot record of the disk, assembled from tests/boot/probe.asm. It goes the way of a boot loader and a kernel: real
-# mode, a long loop in protected mode without paging, long mode with paging, three ticks of the timer; then it writes
-# the line to the first serial port. A nested KVM without hardware support for the second step runs it one emulated
-# instruction at a time: there a boot loader that unpacks itself seems to hang for ever.
+# The boot record of the disk, assembled from tests/boot/probe.asm. It has the steps of a boot loader and a kernel:
+# real mode, a long loop in protected mode without paging, long mode with paging, three ticks of the timer; then it
+# writes the line to the first serial port. A nested KVM without hardware support for the second step emulates it one
+# instruction at a time: with such a KVM a boot loader that unpacks itself appears to hang.
 _PROBE = bytes.fromhex(
     "fafc6631c08ed88ec08ed0bc007cbf0010b90010f366abc70600100320c70600200330c70600308300c7060042d27cc70602"
     "420800c7060442008ee4920c02e6920f0116f87c0f20c00c010f22c066ea567c00001000b900000002e2fe0f20e00c200f22"
@@ -43,13 +43,13 @@ def choose_accelerator(architecture: Architecture) -> tuple[str, str]:
         return TCG, f"{_DEVICE} can't be opened" if _DEVICE.exists() else f"there is no {_DEVICE}"
     if runs_probe(KVM, architecture):
         return KVM, ""
-    return TCG, f"{_DEVICE} does not run a test disk of {PROBE_TIMEOUT_S:g} seconds at most"
+    return TCG, f"{_DEVICE} does not boot a small test disk in {PROBE_TIMEOUT_S:g} seconds"
 
 
 def runs_probe(accelerator: str, architecture: Architecture) -> bool:
-    """Return whether a machine with this accelerator writes the line of our own disk in time.
+    """Return whether a machine with this accelerator boots the test disk in time.
 
-    arm64 has no boot record: there the line is the firmware's, which finds no disk to boot.
+    arm64 has no boot record: there the expected line is one of the firmware, which finds no disk to boot.
     """
     is_arm = architecture is Architecture.ARM64
     machine = BootMachine(
@@ -70,5 +70,5 @@ def runs_probe(accelerator: str, architecture: Architecture) -> bool:
 
 
 def probe_disk() -> bytes:
-    """Return our own disk: a boot record and zeros."""
+    """Return the test disk: a boot record and zeros."""
     return (_PROBE.ljust(510, b"\0") + b"\x55\xaa").ljust(MIB, b"\0")

@@ -1,7 +1,7 @@
-"""Boot test of a custom image: an instance of it is started, watched by its console, and deleted.
+"""Boot test of a custom image by an instance, which is started, judged by its console, and deleted.
 
-What is intended is in the journal before an instance is started. After a kill the same command continues with that
-instance, by the client token, or deletes it. AutoReleaseTime ends an instance that nobody deletes.
+The journal has the call before an instance is started. After a kill the same command continues with that instance, by
+the client token, or deletes it. ECS releases an instance that is not deleted at its AutoReleaseTime.
 """
 
 import shlex
@@ -27,15 +27,16 @@ from aliyun_import.journal import Journal
 from aliyun_import.model.boot import CloudBootTest, InstanceCall, Judgement, Verdict
 from aliyun_import.retry import without_retries
 
-# Below this an instance of an earlier run is not continued with: ECS would refuse its AutoReleaseTime, or end it soon.
-_MIN_REST_S = 31 * 60.0
+# An instance of an earlier run with less time left is not reused: ECS would refuse its AutoReleaseTime, or release it
+# soon.
+_MIN_LEFT_S = 31 * 60.0
 _PROGRESS_EVERY_S = 1.0
 # The console is a cache of the service, which changes seldom: it is read every 15 s.
 _CONSOLE_EVERY, _STATUS_EVERY = 15, 5
 _PHASES = {"Pending": "creating", "Starting": "starting"}
 # DescribeInstances may not list an instance right after its start.
 _UNLISTED_S = 60.0
-# Time for Windows to come to a screen that is worth a picture.
+# Time for Windows to show its login screen.
 _WITHOUT_CONSOLE_S = 180.0
 # Terraform, Packer and BOSH retry for 5 minutes: an instance that is being created can't be deleted.
 _DELETE_POLL_S, _DELETE_POLLS = 5, 60
@@ -52,10 +53,11 @@ def boot_test_image(
 ) -> CloudBootTest:
     """Start an instance of an image, return the verdict by its console, and delete the instance in any case.
 
-    The verdict of an earlier run that was stopped before it deleted its instance is the result. Without `repeat` every
-    earlier verdict is, but for what was not proven in less time. `confirm` is called before an instance is started, and
-    raises if it is not to be. Raises RefusedError "image-missing", "image-state", "instance-type-unavailable",
-    "boot-network-missing" and what ECS refuses, and LocalStateError "file-unwritable" before anything is started.
+    If an earlier run was stopped before it deleted its instance, its verdict is the result. Without `repeat` every
+    earlier verdict is, except an unproven one with a shorter timeout. `confirm` is called before an instance is
+    started, and raises an error to refuse that. Raises RefusedError "image-missing", "image-state",
+    "instance-type-unavailable", "boot-network-missing" and what ECS refuses, and LocalStateError "file-unwritable"
+    before anything is started.
     """
     past = past_run(journal.entries)
     known = past.result(timeout_s=options.timeout_s, repeat=repeat) if past is not None else None
@@ -82,7 +84,7 @@ def boot_test_image(
             journal.write("instance-judged", **judged_fields(test, timeout_s=options.timeout_s))
             report.detail = test.judgement.verdict
     except BaseException as error:
-        # Without an answer it is not known whether there is an instance, and the next run asks with the same call.
+        # Without an answer it is not known whether there is an instance; the next run repeats the same call.
         is_refused = not instance_id and isinstance(error, RefusedError | AccessError)
         _end_or_warn(call, instance_id, cloud, journal, is_settled=is_refused)
         raise
@@ -90,15 +92,15 @@ def boot_test_image(
 
 
 def _unfinished(past: PastRun | None, options: CloudBootOptions, cloud: Cloud, journal: Journal) -> InstanceCall | None:
-    """Return the call of an earlier run whose instance can be continued with; delete any other instance of it."""
+    """Return the call of an earlier run whose instance can be reused; delete an instance that can't be."""
     if past is None or past.is_ended:
         return None
     call, wanted = past.call, (options.vswitch_id, options.security_group_id)
-    rest_s = _seconds(call.released) - cloud.context.clock.now_s()
+    left_s = _seconds(call.released) - cloud.context.clock.now_s()
     is_same = all(
         one in (None, used) for one, used in zip(wanted, (call.vswitch_id, call.security_group_id), strict=True)
     )
-    if not past.is_ending and is_same and rest_s >= max(_MIN_REST_S, options.timeout_s):
+    if not past.is_ending and is_same and left_s >= max(_MIN_LEFT_S, options.timeout_s):
         return call
     _end(call, past.instance_id, cloud, journal)
     journal.write("instance-ended")
@@ -106,7 +108,7 @@ def _unfinished(past: PastRun | None, options: CloudBootOptions, cloud: Cloud, j
 
 
 class _Watch:
-    """BootObservation of one instance until its verdict."""
+    """Observation of one instance until its verdict."""
 
     def __init__(
         self, image_id: str, instance_id: str, call: InstanceCall, options: CloudBootOptions, cloud: Cloud
@@ -124,7 +126,7 @@ class _Watch:
         self._transcript = Transcript()
 
     def until_verdict(self) -> CloudBootTest:
-        """Poll the console until it decides, or the time is over; save the console and the screen where wanted."""
+        """Poll the console until there is a verdict; save the console and the screen if requested."""
         while (judgement := self._judged()) is None:
             for _ in range(_CONSOLE_EVERY if self._was_running else _STATUS_EVERY):
                 self._report()
@@ -191,8 +193,8 @@ class _Watch:
 
     def _observation(self, *, is_off: bool) -> BootObservation:
         now_s = self._cloud.context.clock.monotonic_s()
-        # The console is a cache, which may not follow the guest: that it is still proves nothing before the time is
-        # over, and what the guest reads is not known.
+        # The console is a cache, which may be behind the guest: an unchanged one proves nothing before the timeout.
+        # What the guest reads is not known.
         is_silent = not self._transcript.text.strip() and self._elapsed_s >= self._options.timeout_s
         seen = BootObservation(
             console=self._transcript.text,
@@ -225,7 +227,7 @@ class _Watch:
 
 
 def _without_console(elapsed_s: float, timeout_s: float) -> Judgement | None:
-    """Judge an instance whose console the service does not offer: a picture decides nothing."""
+    """Judge an instance whose console the service does not offer: unproven, since a picture is no evidence."""
     if elapsed_s < min(_WITHOUT_CONSOLE_S, timeout_s):
         return None
     return Judgement(
@@ -240,7 +242,7 @@ def _end_or_warn(
 ) -> bool:
     """Delete the instance; return False, after a warning that names it, if it could not be deleted.
 
-    `is_settled`: there is no instance if none is listed.
+    `is_settled`: no instance exists if none is listed.
     """
     try:
         is_ended = _end(call, instance_id, cloud, journal)
@@ -262,7 +264,7 @@ def _end_or_warn(
             )
         )
     else:
-        # Nor may it hide the verdict; the next run finds nothing to delete.
+        # A journal that can't be written must not hide the verdict; the next run finds nothing to delete.
         with suppress(AliyunImportError):
             journal.write("instance-ended")
     return True
@@ -318,5 +320,5 @@ def _listed(call: InstanceCall, cloud: Cloud) -> set[str]:
 def _seconds(text: str) -> float:
     try:
         return datetime.fromisoformat(text).timestamp()
-    except ValueError:  # of the right form, and no date: as if it were past
+    except ValueError:  # not a valid date: treated as past
         return 0.0

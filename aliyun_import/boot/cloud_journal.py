@@ -1,8 +1,8 @@
-"""Journal of the boot tests of one image: what each intended, and its verdict.
+"""Journal of the boot tests of one image.
 
 instance-intended  image_id ... client_token    RunInstances is called with these values and with no others
 instance-started   instance_id                  ECS created the instance
-instance-judged    verdict reason evidence ...  the verdict: it is not sought again while the instance exists
+instance-judged    verdict reason evidence ...  the verdict: the test is not repeated while the instance exists
 instance-ending                                 it is about to be deleted: no later run continues with it
 instance-ended                                  it is deleted, or was never started
 """
@@ -19,7 +19,7 @@ _CALL = tuple(one.name for one in fields(InstanceCall) if one.name != "dry_run")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastRun:
-    """The last boot test in a journal. `test` is None without a verdict; `timeout_s` is how long one was sought."""
+    """The last boot test in a journal. `test` is None without a verdict; `timeout_s` is the timeout of the verdict."""
 
     call: InstanceCall
     instance_id: str = ""
@@ -29,10 +29,10 @@ class PastRun:
     timeout_s: float = 0.0
 
     def result(self, *, timeout_s: float, repeat: bool) -> CloudBootTest | None:
-        """Return its verdict if that is the result of another run, too.
+        """Return the result if the next run does not repeat the test.
 
-        It is while the instance may exist. After that, with `repeat`, and for what is not proven and has more time now,
-        the image is tested again.
+        It does not while the instance may exist. After that it does with `repeat`, and if the verdict is unproven and
+        the timeout is longer now.
         """
         is_short = self.test is not None and self.test.judgement.verdict is Verdict.UNPROVEN
         is_short &= timeout_s > self.timeout_s
@@ -40,7 +40,7 @@ class PastRun:
 
 
 def identity_of(image_id: str, *, region: str, account_id: str, endpoint: str) -> Mapping[str, str]:
-    """Return the identity of the journal of the boot tests of an image, which is apart from those of pushes."""
+    """Return the identity of the journal of the boot tests of an image."""
     return {
         "name": f"boot-test-{image_id}",
         "region": region,

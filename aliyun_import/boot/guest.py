@@ -1,4 +1,4 @@
-"""A guest that runs in QEMU: its ports, its monitor, and its end."""
+"""Guest that runs in QEMU: its serial ports, its monitor and its end."""
 
 import json
 import os
@@ -38,16 +38,15 @@ Receiver = Callable[[bytes], None]
 
 
 class Guest:
-    """A running guest. Everything happens in `poll` and in the calls that ask the monitor, on the caller's thread.
+    """A running guest. Its output is read in `poll` and in the calls that query the monitor, on the caller's thread.
 
-    `restarts` counts how often the guest restarted itself, `before_restart` is its text until the last time,
-    `powered_off` is whether it turned itself off, `panicked` whether its kernel reported a panic to the
-    machine, `stop_code` the code that Windows reported with it.
-    `ended` is whether QEMU has ended.
+    `restarts` counts the restarts by the guest, `before_restart` is its text before the last one, `powered_off` is
+    whether it powered off, `panicked` whether its kernel reported a panic to the machine, and `stop_code` the code that
+    Windows reported with it.
     """
 
-    def __init__(self, child: "subprocess.Popen[bytes]", places: MachineFiles, disk: DiskServer) -> None:
-        self._child, self._places, self._disk = child, places, disk
+    def __init__(self, child: "subprocess.Popen[bytes]", files: MachineFiles, disk: DiskServer) -> None:
+        self._child, self._files, self._disk = child, files, disk
         self._selector = selectors.DefaultSelector()
         self._monitor: socket.socket | None = None
         self._message = b""
@@ -72,11 +71,11 @@ class Guest:
 
     @property
     def read_problem(self) -> Exception | None:
-        """Return why the disk could not be read, None if it could."""
+        """The error of the first failed read of the disk, None if there is none."""
         return self._disk.problem
 
     def accept(self, listeners: dict[str, socket.socket]) -> None:
-        """Watch the sockets to which QEMU connects."""
+        """Register the sockets to which QEMU connects."""
         receivers = {
             "console": self._receive_console,
             "screen": lambda data, _to: self.firmware.feed(data),
@@ -87,7 +86,7 @@ class Guest:
             self._selector.register(listener, selectors.EVENT_READ, (name, receivers[name]))
 
     def poll(self, seconds: float) -> None:
-        """Handle what the guest wrote; wait for it for some seconds at most."""
+        """Handle the output of the guest; wait for it for `seconds` at most."""
         for key, _ in self._selector.select(seconds):
             name, receive = key.data
             source = key.fileobj
@@ -104,22 +103,22 @@ class Guest:
                 source.close()
 
     def picture(self) -> bytes | None:
-        """Return the screen as PPM, None if QEMU does not give it."""
-        if self._ask("screendump", filename=str(self._places.dump)) is None:
+        """Return the screen as PPM, None if QEMU returns none."""
+        if self._ask("screendump", filename=str(self._files.dump)) is None:
             return None
         return self._dumped(_MAX_PICTURE_BYTES)
 
     def screen_text(self, picture: bytes) -> str:
-        """Return the text of the screen that a picture was taken of; empty if it is in a graphics mode."""
-        arguments = {"val": TEXT_ADDRESS, "size": TEXT_BYTES, "filename": str(self._places.dump)}
+        """Return the text of the screen of which `picture` was taken; empty in a graphics mode."""
+        arguments = {"val": TEXT_ADDRESS, "size": TEXT_BYTES, "filename": str(self._files.dump)}
         if not is_text_mode(picture) or self._ask("pmemsave", **arguments) is None:
             return ""
         return read_text(self._dumped(TEXT_BYTES) or b"")
 
     def failure(self) -> str:
-        """Return the last line that QEMU wrote about itself."""
+        """Return the last line that QEMU wrote to stderr."""
         with suppress(OSError):
-            return last_line((self._places.directory / "messages").read_bytes()[-4 * KIB :])
+            return last_line((self._files.directory / "messages").read_bytes()[-4 * KIB :])
         return last_line(b"")
 
     def close(self) -> None:
@@ -183,11 +182,11 @@ class Guest:
         return next((one for one in self._answers if "return" in one), None)
 
     def _dumped(self, most: int) -> bytes | None:
-        """Return the file that QEMU wrote, and remove it."""
+        """Return the contents of the file that QEMU wrote, and remove it."""
         try:
-            with self._places.dump.open("rb") as file:
+            with self._files.dump.open("rb") as file:
                 data = file.read(most)
-            self._places.dump.unlink()
+            self._files.dump.unlink()
         except OSError:
             return None
         return data
@@ -195,7 +194,7 @@ class Guest:
 
 @contextmanager
 def start_guest(machine: BootMachine, disk: Reader, *, size_bytes: int) -> Iterator[Guest]:
-    """Start a machine with a disk, enlarged to `size_bytes` by zeros, and yield it; nothing is left of it afterwards.
+    """Start a machine with a disk, extended to `size_bytes` by zeros, and yield its guest; remove all of it at the end.
 
     Raises LocalStateError "qemu-missing".
     """
@@ -203,10 +202,10 @@ def start_guest(machine: BootMachine, disk: Reader, *, size_bytes: int) -> Itera
         _remove_leftovers()
         prefix = f"{_PREFIX}{os.getpid()}-"
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix, dir=_SOCKET_DIRECTORY)))
-        places = MachineFiles(directory=directory)
-        command = command_line(machine, places)
-        write_files(machine, places)
-        server = stack.enter_context(DiskServer(disk, places.disk, size_bytes=size_bytes))
+        files = MachineFiles(directory=directory)
+        command = command_line(machine, files)
+        write_files(machine, files)
+        server = stack.enter_context(DiskServer(disk, files.disk, size_bytes=size_bytes))
         listeners = {name: _listening(directory / name) for name in ("console", "screen", "monitor", "metadata")}
         messages = stack.enter_context((directory / "messages").open("wb"))
         child = stack.enter_context(
@@ -216,13 +215,13 @@ def start_guest(machine: BootMachine, disk: Reader, *, size_bytes: int) -> Itera
                 stdout=subprocess.DEVNULL,
                 stderr=messages,
                 env=child_environment(),
-                # Ctrl-C is for this process, which ends the guest and says what is known.
+                # Ctrl-C must reach this process only, which ends the guest and reports the result.
                 start_new_session=True,
             )
         )
         stack.callback(child.kill)
         _limit(child.pid)
-        guest = Guest(child, places, server)
+        guest = Guest(child, files, server)
         stack.callback(guest.close)
         guest.accept(listeners)
         yield guest
@@ -235,7 +234,7 @@ def stop_code(info: dict[str, Any]) -> str:
 
 
 def ensure_started(guest: Guest, seconds: float) -> None:
-    """Wait until QEMU runs the guest. Raises LocalStateError "qemu-failed" with QEMU's own reason."""
+    """Wait until QEMU runs the guest. Raises LocalStateError "qemu-failed" with the message of QEMU."""
     until_s = time.monotonic() + seconds
     while time.monotonic() < until_s and not guest.ended:
         if guest.picture() is not None or guest.console.text:
@@ -245,7 +244,7 @@ def ensure_started(guest: Guest, seconds: float) -> None:
         "QEMU could not start the guest.",
         code="qemu-failed",
         cause=guest.failure(),
-        remedy="Install a current QEMU, with the package that its name says, or leave the boot test out.",
+        remedy="Install a current QEMU, with the package that its message names, or leave the boot test out.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Choice of the instance of a boot test: the smallest on which the image starts, and which ECS would start now."""
+"""Choice of the instance of a boot test: the smallest one that starts the image and that ECS would start now."""
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -54,7 +54,7 @@ _GROUP = _Kind(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudBootOptions:
-    """How an image is tested: the network of the instance, and the longest time of the boot.
+    """Options of the boot test of an image: network of the instance, timeout and files.
 
     Without a vSwitch, or a security group, it is the one with the tag `import-boot-test`, if there is only one. The
     vSwitch decides on the zone. `log` is a file for the console, `screen` one for a picture of the screen (JPEG).
@@ -91,7 +91,7 @@ class InstanceOffer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cloud:
-    """What a boot test works with. `ending` and its context delete the instance, and are not cancelled."""
+    """Services of a boot test. `ending`, with its context, deletes the instance and is never cancelled."""
 
     images: ImageService
     instances: InstanceService
@@ -113,7 +113,7 @@ def choose_instance(image_id: str, options: CloudBootOptions, cloud: Cloud, conf
     offer = replace(_accepted(offers, image_id, cloud, none=none), image_id=image_id)
     confirm(offer)
     cloud.context.check_cancelled()
-    # An answer may have taken long: the life begins now.
+    # The user may have taken long to answer, so the release time is set again.
     return _call(offer, cloud)
 
 

@@ -1,4 +1,4 @@
-"""Command line of QEMU for a machine like an instance of ECS, with the guest shut in."""
+"""Command line of QEMU for an isolated machine that resembles an instance of ECS."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ _PACKAGES = (
     ("brew install", "qemu", "qemu"),
 )
 # Code and variables, as distributions install them: Debian and Ubuntu, Fedora and its relatives, Arch, openSUSE, and
-# QEMU's own. Code of the secure boot builds is left out: it wants a machine with SMM.
+# QEMU's own. Secure boot builds are left out: they need a machine with SMM.
 _FIRMWARE = {
     Architecture.X86_64: (
         ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
@@ -46,7 +46,7 @@ _FIRMWARE = {
         ("/usr/share/qemu/edk2-aarch64-code.fd", "/usr/share/qemu/edk2-arm-vars.fd"),
     ),
 }
-# No further program, no other user, no old system call, no scheduling: what a guest gains by a fault of QEMU is small.
+# No other program, no other user, no obsolete system call, no scheduling: bounds what a guest gains by a flaw of QEMU.
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 # SeaBIOS writes its screen to the serial port at this I/O address as well: the second port, so that a boot loader's
 # messages are read although the disk has no serial console.
@@ -55,7 +55,7 @@ _SCREEN_PORT = (0x2F8).to_bytes(2, "little")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineFiles:
-    """Private directory of a run, with the sockets and files that QEMU is given."""
+    """Private directory of a run, with the sockets and files that QEMU uses."""
 
     directory: Path
 
@@ -126,7 +126,7 @@ def _missing(what: str, architecture: Architecture) -> LocalStateError:
 
 
 def _installation(architecture: Architecture) -> str:
-    """Return the command that installs what is needed, or the usual ones where the package manager is not known."""
+    """Return the command that installs the packages, or the usual ones if the package manager is not known."""
     is_arm = architecture is Architecture.ARM64
     commands = [(command, f"`{command} {arm if is_arm else x86}`") for command, x86, arm in _PACKAGES]
     known = [line for command, line in commands if shutil.which(command.partition(" ")[0])]
@@ -148,15 +148,15 @@ def processors() -> int:
     return min(MAX_PROCESSORS, os.cpu_count() or 1)
 
 
-def write_files(machine: BootMachine, places: MachineFiles) -> None:
+def write_files(machine: BootMachine, files: MachineFiles) -> None:
     """Write the files that the command line names."""
-    places.screen_port.write_bytes(_SCREEN_PORT)
+    files.screen_port.write_bytes(_SCREEN_PORT)
     if machine.boot_mode is BootMode.UEFI:
         _, variables = find_firmware(machine.architecture)
-        shutil.copyfile(variables, places.variables)
+        shutil.copyfile(variables, files.variables)
 
 
-def command_line(machine: BootMachine, places: MachineFiles) -> list[str]:
+def command_line(machine: BootMachine, files: MachineFiles) -> list[str]:
     """Return the command line. Raises LocalStateError "qemu-missing"."""
     return [
         find_program(machine.architecture),
@@ -166,10 +166,10 @@ def command_line(machine: BootMachine, places: MachineFiles) -> list[str]:
         *("-m", str(machine.memory_mib), "-smp", str(machine.processors)),
         *("-rtc", "base=utc"),
         *_board(machine),
-        *_firmware(machine, places),
-        *_disk(machine, places),
-        *_ports(machine, places),
-        # ECS's own words: cloud-init chooses its data source by them.
+        *_firmware(machine, files),
+        *_disk(machine, files),
+        *_ports(machine, files),
+        # The values of ECS, by which cloud-init chooses its data source.
         *("-smbios", "type=1,manufacturer=Alibaba Cloud,product=Alibaba Cloud ECS"),
         *("-netdev", f"user,id=net,restrict=on,net={NETWORK},guestfwd=tcp:{ADDRESS}:80-chardev:metadata"),
         *("-device", f"virtio-net-pci,netdev=net,mac={MAC},romfile="),
@@ -178,7 +178,7 @@ def command_line(machine: BootMachine, places: MachineFiles) -> list[str]:
 
 def _board(machine: BootMachine) -> Sequence[str]:
     is_arm = machine.architecture is Architecture.ARM64
-    # Emulation gives the processor all that it knows: current distributions need x86-64-v2 or v3. With hv-crash Windows
+    # Emulation with all features of a processor: current distributions need x86-64-v2 or v3. With hv-crash Windows
     # reports the code of a stop error to the machine; only KVM has it.
     processor = "max" if machine.accelerator != "kvm" else "host" if is_arm else "host,hv-crash"
     chosen = ("-accel", machine.accelerator, "-cpu", processor)
@@ -188,36 +188,36 @@ def _board(machine: BootMachine) -> Sequence[str]:
     return ("-machine", board, *chosen, "-device", "VGA", "-device", "pvpanic")
 
 
-def _firmware(machine: BootMachine, places: MachineFiles) -> Sequence[str]:
+def _firmware(machine: BootMachine, files: MachineFiles) -> Sequence[str]:
     if machine.boot_mode is BootMode.BIOS:
         return ()
     code, _ = find_firmware(machine.architecture)
     return (
         *("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={_escaped(code)}"),
-        *("-drive", f"if=pflash,unit=1,format=raw,file={_escaped(places.variables)}"),
+        *("-drive", f"if=pflash,unit=1,format=raw,file={_escaped(files.variables)}"),
     )
 
 
-def _disk(machine: BootMachine, places: MachineFiles) -> Sequence[str]:
+def _disk(machine: BootMachine, files: MachineFiles) -> Sequence[str]:
     device = "virtio-blk-pci" if machine.bus is Bus.VIRTIO else "nvme,serial=boot-test"
-    # What the guest writes goes to a temporary file, which has no name any more once QEMU has opened it.
-    source = f"file.driver=nbd,file.server.type=unix,file.server.path={_escaped(places.disk)}"
+    # Writes of the guest go to a temporary file, which QEMU unlinks after opening it.
+    source = f"file.driver=nbd,file.server.type=unix,file.server.path={_escaped(files.disk)}"
     return (
         *("-drive", f"if=none,id=disk,format=raw,snapshot=on,{source}"),
         *("-device", f"{device},drive=disk,bootindex=0"),
     )
 
 
-def _ports(machine: BootMachine, places: MachineFiles) -> Sequence[str]:
-    sockets = {"console": places.console, "monitor": places.monitor, "metadata": places.metadata}
+def _ports(machine: BootMachine, files: MachineFiles) -> Sequence[str]:
+    sockets = {"console": files.console, "monitor": files.monitor, "metadata": files.metadata}
     if machine.boot_mode is BootMode.BIOS:
-        sockets["screen"] = places.screen
+        sockets["screen"] = files.screen
     chardevs = [
         word for name, path in sockets.items() for word in ("-chardev", f"socket,id={name},path={_escaped(path)}")
     ]
     ports = ["-serial", "chardev:console"]
     if machine.boot_mode is BootMode.BIOS:
-        ports += ["-serial", "chardev:screen", "-fw_cfg", f"name=etc/sercon-port,file={_escaped(places.screen_port)}"]
+        ports += ["-serial", "chardev:screen", "-fw_cfg", f"name=etc/sercon-port,file={_escaped(files.screen_port)}"]
     return (*chardevs, *ports, "-mon", "chardev=monitor,mode=control")
 
 

@@ -1,7 +1,7 @@
-"""Metadata of an instance, as ECS serves it to the guest at 100.100.100.200, so that cloud-init need not wait for it.
+"""Metadata service of an instance, as ECS has it at 100.100.100.200; without it cloud-init waits for a timeout.
 
-The guest's connections arrive as one stream of bytes: QEMU forwards their contents and nothing of their beginning and
-end. Each answer has a length, after which the guest closes its connection.
+QEMU forwards the connections of the guest as one stream of bytes, without their beginning and end. Each answer has a
+length, after which the guest closes its connection.
 """
 
 import re
@@ -11,7 +11,7 @@ ADDRESS = "100.100.100.200"
 NETWORK = "100.100.100.0/24"
 MAC = "00:16:3e:00:00:01"
 _DONE_PATH = "/boot-test"
-# cloud-init's last stage sends it: proof that the boot came to its end, on guests without a serial console as well.
+# Sent by the last stage of cloud-init: proof of the end of the boot, also on guests without a serial console.
 _USER_DATA = f"""#cloud-config
 phone_home:
   url: http://{ADDRESS}{_DONE_PATH}
@@ -48,7 +48,7 @@ _MAX_PENDING_BYTES = 256 * 1024
 
 
 class MetadataService:
-    """The service. `requests` counts what the guest asked, `is_done` is whether cloud-init reported its end."""
+    """The service. `requests` counts the requests of the guest; `is_done` is whether cloud-init reported its end."""
 
     def __init__(self) -> None:
         self.requests = 0

@@ -1,4 +1,4 @@
-"""Read-only NBD server for one disk: QEMU reads what this tool reads, and never opens the file itself.
+"""Read-only NBD server for one disk: QEMU reads through the readers of this tool, and never opens the file.
 
 The form of the messages is the NBD project's doc/proto.md: fixed newstyle, simple replies.
 """
@@ -31,8 +31,8 @@ _MAX_REQUEST_BYTES = 32 * MIB
 class DiskServer:
     """Server of one disk on a unix socket, in a thread, for one client.
 
-    A disk of `size_bytes` is served; zeros follow where the reader ends before. `problem` is the first read that
-    failed. `read_bytes` is how much was read so far.
+    The disk has `size_bytes`, with zeros after the end of the reader. `problem` is the error of the first read that
+    failed, `read_bytes` the number of bytes read so far.
     """
 
     def __init__(self, reader: Reader, address: Path, *, size_bytes: int) -> None:
@@ -68,7 +68,7 @@ class DiskServer:
                     self._transmit()
 
     def _negotiate(self) -> bool:
-        """Agree on the only export; return whether the client wants it."""
+        """Negotiate the only export; return whether the client requests it."""
         self._send(_INIT_MAGIC + _OPTION_MAGIC + struct.pack(">H", _FIXED_NEWSTYLE | _NO_ZEROES))
         (client_flags,) = struct.unpack(">I", self._receive(4))
         export = struct.pack(">QH", self._size_bytes, _HAS_FLAGS | _READ_ONLY)
@@ -122,7 +122,7 @@ class DiskServer:
         self._connection.sendall(data)
 
     def _receive(self, length: int) -> bytes:
-        """Return exactly `length` bytes; EOFError when the client has gone."""
+        """Return exactly `length` bytes. Raises EOFError if the client has closed the connection."""
         assert self._connection is not None  # noqa: S101 -- set by `_serve`
         data = bytearray()
         while len(data) < length:

@@ -1,4 +1,4 @@
-"""Boot test of a disk on this machine: each boot that an instance could make of it, watched until its verdict."""
+"""Boot test of a disk in QEMU: one boot for each disk controller that an instance could have."""
 
 import hashlib
 import time
@@ -38,7 +38,7 @@ MAX_LOG_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootOptions:
-    """How a boot test proceeds. `timeout_s` bounds each boot of the disk.
+    """Options of a boot test. `timeout_s` bounds each boot of the disk.
 
     `log` is a file for the whole consoles, `screen` a file for a picture of the last screen (PNG) of the boot that
     decides. `work_dir` is for a compressed disk that has to be unpacked (None: TMPDIR, else /var/tmp).
@@ -52,7 +52,7 @@ class BootOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootSubject:
-    """The disk of a boot test, which is in the file `path`, and how the import would start it."""
+    """Disk of a boot test, in the file `path`, and the parameters with which an instance would start it."""
 
     path: Path
     report: DiskReport
@@ -106,19 +106,19 @@ def boot_test(subject: BootSubject, options: BootOptions, context: Context) -> B
         accelerator, why_not = choose_accelerator(subject.architecture)
         if why_not:
             context.emit(Noted(message=f"The guest is emulated, which is slow: {why_not}."))
-        watcher = _Watcher(subject, options, context, disk, log)
-        runs = [watcher.boot(Bus.VIRTIO, accelerator)]
+        boots = _DiskBoots(subject, options, context, disk, log)
+        runs = [boots.boot(Bus.VIRTIO, accelerator)]
         if subject.is_nvme_supported and _reached_kernel(runs[0]):
-            runs.append(watcher.boot(Bus.NVME, accelerator))
+            runs.append(boots.boot(Bus.NVME, accelerator))
         test = BootTest(runs=tuple(runs))
         if options.screen is not None:
-            _write(options.screen, watcher.pictures[runs.index(test.decisive)])
+            _write(options.screen, boots.pictures[runs.index(test.decisive)])
         return test
 
 
 @contextmanager
 def open_subject(subject: BootSubject) -> Iterator[Reader]:
-    """Open the disk in a file, whatever its container: read-only, by the readers of this tool. Raises DiskError."""
+    """Open the disk in a file of any container format read-only, by the readers of this tool. Raises DiskError."""
     path, name = subject.path, subject.report.path
     with ExitStack() as stack:
         try:
@@ -146,7 +146,7 @@ def _unreadable(path: Path, error: Exception | None) -> DiskError:
 
 
 def _reached_kernel(run: BootRun) -> bool:
-    """Return whether a boot came so far that another kind of disk controller could change its end."""
+    """Return whether a boot came far enough for another disk controller to change its verdict."""
     return run.judgement.stage not in (Stage.FIRMWARE, Stage.LOADER)
 
 
@@ -206,7 +206,7 @@ def _unwritable(path: Path | None, error: OSError) -> LocalStateError:
     )
 
 
-class _Watcher:
+class _DiskBoots:
     """Boots of one disk. `pictures` has the last screen of each, as PPM."""
 
     def __init__(self, subject: BootSubject, options: BootOptions, context: Context, disk: Reader, log: _Log) -> None:
@@ -242,7 +242,9 @@ class _Watcher:
         kind = f"{machine.boot_mode}, {bus}, {accelerator}"
         self._log.write(f"# {self._subject.report.path}: {kind}\n".encode())
         with (
-            self._context.stage("boot", f"{self._subject.report.path} ({kind}): its own code runs, shut in") as stage,
+            self._context.stage(
+                "boot", f"{self._subject.report.path} ({kind}): runs the code on the disk, isolated"
+            ) as stage,
             start_guest(machine, self._disk, size_bytes=self._subject.size_gib * GIB) as guest,
         ):
             guest.log = self._log.write
@@ -280,7 +282,7 @@ class _Watcher:
 
 
 def _ended_early(guest: Guest, subject: BootSubject) -> Judgement | None:
-    """Raise DiskError if the disk could not be read; return a verdict if QEMU ended without the guest's will."""
+    """Raise DiskError if the disk could not be read; return a verdict if QEMU ended and the guest did not power off."""
     if guest.read_problem is not None:
         raise _unreadable(subject.report.path, guest.read_problem)
     if not guest.ended or guest.powered_off:
@@ -294,14 +296,14 @@ def _ended_early(guest: Guest, subject: BootSubject) -> Judgement | None:
 
 
 class _Watch:
-    """What was seen of a guest so far, and since when nothing has changed."""
+    """Observation of a guest over time."""
 
     def __init__(self, guest: Guest, subject: BootSubject, *, timeout_s: float) -> None:
         self._guest, self._timeout_s = guest, timeout_s
         self._fixed = BootObservation(
             timeout_s=timeout_s, has_cloud_init=subject.has_cloud_init, is_windows=subject.is_windows
         )
-        # The machine's own time and not the context's: a guest runs in real time.
+        # Not the clock of the context: a guest runs in real time.
         self._began_s = self._changed_s = self._console_changed_s = time.monotonic()
         self._screen_s = 0.0
         self._up_s: float | None = None
@@ -316,11 +318,11 @@ class _Watch:
         """Return what is known now."""
         guest, now_s = self._guest, time.monotonic()
         if now_s - self._screen_s >= _SCREEN_EVERY_S:
-            self._look(now_s)
+            self._capture_screen(now_s)
         texts = (guest.restarts, len(guest.console.text), guest.console.last_line, self._screen_text)
         if texts != self._console_state:
             self._console_state, self._console_changed_s = texts, now_s
-        # A blinking cursor changes the picture for ever; Windows has nothing but its pictures.
+        # A blinking cursor changes the picture; but Windows shows its progress in pictures only.
         picture = self._picture_digest if self._fixed.is_windows else b""
         state = (*texts, guest.firmware.text, picture, guest.read_bytes, guest.metadata.requests)
         if state != self._state:
@@ -345,7 +347,7 @@ class _Watch:
             self._up_s = now_s
         return replace(seen, up_s=None if self._up_s is None else now_s - self._up_s)
 
-    def _look(self, now_s: float) -> None:
+    def _capture_screen(self, now_s: float) -> None:
         """Take a picture of the screen, and read its text if it has any."""
         self._screen_s = now_s
         picture = self._guest.picture()

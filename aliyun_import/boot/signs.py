@@ -1,4 +1,4 @@
-"""Texts by which a boot is judged, as distributions, boot loaders and firmware write them."""
+"""Texts of distributions, boot loaders and firmware by which a boot is judged."""
 
 import re
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ def _sign(stage: Stage, pattern: str, reason: str, remedy: str | None = None) ->
 
 _NO_LOADER = "Install a boot loader on the disk for the boot mode that it is imported with (`grub-install`)."
 _INITRAMFS = (
-    "Make the initramfs anew with the drivers of the cloud (virtio_blk, virtio_pci, nvme): `update-initramfs -u -k "
+    "Rebuild the initramfs with the drivers of the cloud (virtio_blk, virtio_pci, nvme): `update-initramfs -u -k "
     "all` or `dracut --force --regenerate-all --no-hostonly`; then check root= of the boot loader."
 )
 _FSTAB = "Correct /etc/fstab on the disk, or add the mount option nofail to disks that instances do not have."
-_LOADER_FILES = "Make the boot loader's configuration anew (`update-grub`, `grub2-mkconfig`)."
+_LOADER_FILES = "Regenerate the configuration of the boot loader (`update-grub`, `grub2-mkconfig`)."
 
-# The boot is over when one of these appears: nothing goes on without a person. The most telling ones first.
+# Each of these ends a boot: it does not continue without manual intervention. The most specific ones first.
 FAILED: tuple[Sign, ...] = (
     _sign(
         Stage.KERNEL,
@@ -123,7 +123,7 @@ FAILED: tuple[Sign, ...] = (
     ),
 )
 
-# Neither ends a boot alone. Each is the cause of a failure that follows, or of a boot that does not go on.
+# None of these ends a boot. Each is the cause of a failure that follows, or of a boot that does not continue.
 CAUSES: tuple[Sign, ...] = (
     _sign(Stage.INITRAMFS, r"ALERT! +(\S+) does not exist", "the root device {0} is not there"),
     _sign(
@@ -139,9 +139,9 @@ CAUSES: tuple[Sign, ...] = (
         Stage.LOADER,
         r"error: ((?:no such (?:device|partition)|unknown filesystem|file `?[^\n]* not found|disk `?[^\n]* not found"
         r"|attempt to read or write outside|you need to load the kernel first|symbol `?[^\n]* not found)[^\n]*)",
-        "GRUB says: {0}",
+        "GRUB reports: {0}",
     ),
-    _sign(Stage.LOADER, r"(Could not find kernel image[^\n]*|Boot failed: [^\n]*)", "the boot loader says: {0}"),
+    _sign(Stage.LOADER, r"(Could not find kernel image[^\n]*|Boot failed: [^\n]*)", "the boot loader reports: {0}"),
     _sign(
         Stage.FIRMWARE,
         r"failed to (?:load|start) (Boot\d{4} [^\n]*)",
@@ -186,7 +186,7 @@ DEGRADED: tuple[Sign, ...] = (
 
 
 def first(signs: tuple[Sign, ...], text: str) -> tuple[Sign, re.Match[str]] | None:
-    """Return the first of these signs that a text has, with its last place."""
+    """Return the first of these signs that a text has, with its last match."""
     for sign in signs:
         found = None
         for found in sign.pattern.finditer(text):  # noqa: B007 -- the last one

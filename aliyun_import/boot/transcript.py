@@ -3,12 +3,12 @@
 import codecs
 import re
 
-# A guest that writes without end must not fill the memory; a boot writes some 100 KiB.
+# Bounds the memory for a guest that never stops writing; a boot writes some 100 KiB.
 MAX_CHARS = 1024 * 1024
 EVIDENCE_LINES = 12
 # The cursor moves to another line: position, up, down, next line, previous line, clear screen.
 _NEW_LINE = re.compile(r"\x1b\[[0-9;]*[ABEFHJf]|\x1bc")
-# The last: systemd shortens a line in the middle of a sequence.
+# The last alternative: systemd cuts a line in the middle of a sequence.
 _ESCAPE = re.compile(
     r"\x1b(?:\[[0-9;?=!>]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()#][0-9A-Za-z]|[=>78DEHMNOZ]|\[[0-9;]*)"
 )
@@ -39,13 +39,13 @@ class Transcript:
         """Add what the guest wrote."""
         raw = self._pending + self._decode(data)
         unfinished = _UNFINISHED.search(raw)
-        # A sequence of more than a few characters is no sequence.
+        # A longer text is not an escape sequence.
         self._pending = unfinished[0] if unfinished and len(unfinished[0]) < 256 else ""
         raw = raw[: len(raw) - len(self._pending)]
         self._text = (self._text + plain(raw))[-MAX_CHARS:]
 
     def restart(self) -> None:
-        """Forget the text: the guest starts again."""
+        """Discard the text: the guest restarts."""
         self._text, self._pending = "", ""
 
 

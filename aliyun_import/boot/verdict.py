@@ -1,7 +1,7 @@
-"""Decision on a boot: what the console, the screen and the time show. Pure.
+"""Verdict on a boot by console, screen and time. Pure.
 
-Only a text that ends a boot makes a verdict of failure, or a cause that is followed by a long silence. Silence alone
-does not: a guest without a console is silent, too, and a busy machine is slow.
+A verdict of failure needs a text that ends a boot, or a cause that is followed by a long silence. Silence alone is not
+enough: a guest without a console is silent, too, and a busy machine is slow.
 """
 
 import re
@@ -19,10 +19,10 @@ WHOLE_S = 1.0
 SETTLED_AFTER_CLOUD_INIT_S = 2.0
 # cloud-init ends up to a minute after the login prompt under emulation.
 CLOUD_INIT_S = 120.0
-# Nothing on console and screen, nothing read from the disk. Under emulation on a busy machine a boot loader unpacks
-# itself in 10 seconds, and systemd writes at least every second while it waits for a device.
+# Duration without a change of console and screen and without a read from the disk. Under emulation on a busy machine a
+# boot loader unpacks itself in 10 seconds, and systemd writes at least every second while it waits for a device.
 STALLED_S = 180.0
-# No kernel is that small: until then, what runs is the boot loader.
+# Less than any kernel: until then, the boot loader is running.
 _LOADER_BYTES = 1024 * 1024
 # What a system that is up lacks; a network that fails takes many units with it.
 _MAX_LISTED = 5
@@ -33,7 +33,7 @@ _SERIAL = (
     "then `update-grub`), which the instance's console on ECS needs too; `--boot-screen FILE` saves the screen."
 )
 
-# The first line of a sandbox's console that no guest wrote: the verdict is the script's, and must say so.
+# First line of a scripted console of the sandbox; the verdict must state that no guest wrote it.
 _SCRIPTED = re.compile(r"\s*(aliyun-import sandbox: scripted console[^\n]*)")
 _STOP_ERROR = (
     "Look the code up in Microsoft's list of bug check codes. 0x0000007B means that the driver of the disk is missing: "
@@ -43,13 +43,13 @@ _STOP_ERROR = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootObservation:
-    """What is known of a boot. The texts are those since the last restart of the guest, but for `before_restart`.
+    """Observed state of a boot. The texts are those since the last restart, except `before_restart`.
 
-    `screen` is text of the firmware and of a screen in text mode. `still_s`: nothing has changed so long in console,
-    screen text and what was read of the disk; `console_still_s`: nothing in console and screen text. `read_bytes` is
-    None where it is not known.
-    `up_s` is how long ago a sign showed that the system is up, None before. `screen_changes` counts different
-    pictures. `has_cloud_init`: its end is to be expected; `cloud_init_done`: it reported its end.
+    `screen` is text of the firmware and of a screen in text mode. `still_s` is the time since the last change
+    of console, screen text and bytes read from the disk, `console_still_s` that of console and screen text.
+    `read_bytes` is None if it is not known. `up_s` is the time since a sign showed that the system is up, None before
+    that. `screen_changes` counts different pictures. `has_cloud_init`: the end of cloud-init is expected;
+    `cloud_init_done`: it was reported.
     """
 
     console: str = ""
@@ -153,7 +153,7 @@ def _up(seen: BootObservation) -> Judgement:
 
 
 def _all(signs: tuple[Sign, ...], text: str) -> list[tuple[Sign, re.Match[str]]]:
-    """Return all places of these signs, in the order of the text."""
+    """Return all matches of these signs, in the order of the text."""
     found = [(sign, match) for sign in signs for match in sign.pattern.finditer(text)]
     return sorted(found, key=lambda one: one[1].start())
 
@@ -161,16 +161,16 @@ def _all(signs: tuple[Sign, ...], text: str) -> list[tuple[Sign, re.Match[str]]]
 def _given_up(seen: BootObservation) -> Judgement:
     """Judge a boot that shows neither success nor failure."""
     if seen.powered_off:
-        return _judgement(Verdict.UNPROVEN, "The guest turned itself off before it was up.", _SERIAL, seen)
+        return _judgement(Verdict.UNPROVEN, "The guest powered off before it was up.", _SERIAL, seen)
     cause = first(CAUSES, seen.text)
     if seen.is_stalled and cause is not None:
-        reason = f"The boot does not go on: {filled(cause[0].reason, cause[1])}."
+        reason = f"The boot does not continue: {filled(cause[0].reason, cause[1])}."
         failed = _judgement(Verdict.FAILS, reason, "Repair it on the disk.", seen, cause[1][0])
         return replace(failed, stage=cause[0].stage)
     is_loader = seen.read_bytes is not None and seen.read_bytes < _LOADER_BYTES
     if seen.is_stalled and not lines_of(seen.console) and is_loader and not seen.is_windows:
         reason = f"The boot loader started, and nothing followed for {seen.still_s:.0f} seconds."
-        failed = _judgement(Verdict.FAILS, reason, "Install the boot loader anew (`grub-install`).", seen)
+        failed = _judgement(Verdict.FAILS, reason, "Reinstall the boot loader (`grub-install`).", seen)
         return replace(failed, stage=Stage.LOADER)
     if not seen.is_stalled:
         reason = f"After {seen.elapsed_s:.0f} seconds the guest was still booting."
