@@ -52,13 +52,11 @@ class ObjectStore(Protocol):
     def head(self, key: str) -> RemoteObject | None:
         """Return the properties of an object, None if it does not exist."""
 
-    def read(self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None) -> bytes:
+    def read(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
         """Read a small range of an object (manifests, zero objects) into memory."""
 
-    def put(
-        self, key: str, data: bytes, *, metadata: Mapping[str, str] | None = None, overwrite: bool = True
-    ) -> RemoteObject:
-        """Write a small object. With overwrite=False an existing one raises RefusedError "object-exists"."""
+    def put(self, key: str, data: bytes, *, metadata: Mapping[str, str] | None = None) -> RemoteObject:
+        """Write a small object; an existing one is replaced."""
 
     def delete(self, key: str, *, version_id: str | None = None) -> None:
         """Delete an object; succeeds if it does not exist."""
@@ -69,13 +67,8 @@ class ObjectStore(Protocol):
     def start_upload(self, key: str, *, metadata: Mapping[str, str] | None = None) -> str:
         """Start a multipart upload (class Standard) and return its upload id."""
 
-    def send_part(
-        self, key: str, upload_id: str, *, number: int, body: PartBody, timeout_s: float | None = None
-    ) -> RemotePart:
-        """Send one part, one attempt. RefusedError "upload-vanished" if the server has no such upload.
-
-        `timeout_s` bounds each wait on the socket, not the whole part.
-        """
+    def send_part(self, key: str, upload_id: str, *, number: int, body: PartBody) -> RemotePart:
+        """Send one part, one attempt. RefusedError "upload-vanished" if the server has no such upload."""
 
     def copy_part(
         self, key: str, upload_id: str, *, number: int, source_key: str, start: int, length: int, if_match: str

@@ -1,4 +1,4 @@
-"""Evaluation of RAM policies: which service can assume a role, and which actions on OSS policies permit together.
+"""Evaluation of RAM policies: whether ECS can assume a role, and which actions on OSS policies permit together.
 
 A decision has three values. MAYBE means that it can't be evaluated here (a Condition, a resource of another account or
 region); it counts neither as permitted nor as missing.
@@ -42,19 +42,19 @@ def statements(document: str) -> tuple[Statement, ...] | None:
     return tuple(found)
 
 
-def lets_assume(trust_policy: str, service: str = ECS) -> Decision:
-    """Return whether a trust policy lets the service assume the role."""
+def lets_assume(trust_policy: str) -> Decision:
+    """Return whether a trust policy lets ECS assume the role."""
     found = statements(trust_policy)
     if found is None:
         return Decision.MAYBE
-    about = [one for one in found if _names_service(one, service) and _names_action(one, ASSUME)]
+    about = [one for one in found if _names_ecs(one) and _names_action(one, ASSUME)]
     denied = _any_of(_unless_conditional(one) for one in about if _effect(one) == "deny")
     allowed = _any_of(_unless_conditional(one) for one in about if _effect(one) == "allow")
     return _together(allowed, denied)
 
 
-def extended(trust_policy: str, service: str = ECS) -> str:
-    """Return the policy with one more statement, which lets the service assume the role.
+def extended(trust_policy: str) -> str:
+    """Return the policy with one more statement, which lets ECS assume the role.
 
     Raises ValueError if the policy can't be parsed, because its statements could not be kept.
     """
@@ -62,19 +62,19 @@ def extended(trust_policy: str, service: str = ECS) -> str:
     if found is None:
         raise ValueError("the trust policy is no policy document")
     policy = dict(json.loads(trust_policy))
-    policy["Statement"] = [*found, trust_statement(service)]
+    policy["Statement"] = [*found, trust_statement()]
     policy.setdefault("Version", "1")
     return json.dumps(policy, ensure_ascii=False)
 
 
-def trust_statement(service: str = ECS) -> dict[str, Any]:
-    """Return the statement that lets a service assume a role, as the ImportImage page documents it."""
-    return {"Action": ASSUME, "Effect": "Allow", "Principal": {"Service": [service]}}
+def trust_statement() -> dict[str, Any]:
+    """Return the statement that lets ECS assume a role, as the ImportImage page documents it."""
+    return {"Action": ASSUME, "Effect": "Allow", "Principal": {"Service": [ECS]}}
 
 
-def trust_policy(service: str = ECS) -> str:
+def trust_policy() -> str:
     """Return the trust policy that the ImportImage page documents."""
-    return json.dumps({"Statement": [trust_statement(service)], "Version": "1"})
+    return json.dumps({"Statement": [trust_statement()], "Version": "1"})
 
 
 def permits(documents: Iterable[str], action: str, *, bucket: str | None, key: str) -> Decision:
@@ -127,10 +127,10 @@ def _unless_conditional(statement: Statement) -> Decision:
     return Decision.MAYBE if statement.get("Condition") else Decision.YES
 
 
-def _names_service(statement: Statement, service: str) -> bool:
+def _names_ecs(statement: Statement) -> bool:
     principal = statement.get("Principal")
     services = principal.get("Service") if isinstance(principal, dict) else principal
-    return any(name.lower() in (service, "*") for name in _listed(services))
+    return any(name.lower() in (ECS, "*") for name in _listed(services))
 
 
 def _names_action(statement: Statement, action: str) -> bool:

@@ -193,9 +193,9 @@ def number_parts(ranges: Sequence[tuple[PartKind, int, int]], *, max_parts: int 
     )
 
 
-def without_copies(plan: UploadPlan, *, shape: PlanShape | None = None) -> UploadPlan:
+def without_copies(plan: UploadPlan) -> UploadPlan:
     """Return the plan of the same disk for a store that refuses UploadPartCopy: all bytes are sent."""
-    return plan_upload(plan.size_bytes, [(0, plan.size_bytes)], shape=shape)
+    return plan_upload(plan.size_bytes, [(0, plan.size_bytes)])
 
 
 def _segments(size_bytes: int, data: Sequence[Range], unchanged: Sequence[Range]) -> Iterator[Segment]:

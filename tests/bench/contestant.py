@@ -105,10 +105,8 @@ def _store(url: str, *, key_id: str = KEY_ID, secret: str = SECRET) -> "OssStore
     class AgreeingStore(OssStore):
         """A store whose parts have the CRC-64 that was computed while they were sent, where it does not tell one."""
 
-        def send_part(
-            self, key: str, upload_id: str, *, number: int, body: PartBody, timeout_s: float | None = None
-        ) -> RemotePart:
-            part = super().send_part(key, upload_id, number=number, body=body, timeout_s=timeout_s)
+        def send_part(self, key: str, upload_id: str, *, number: int, body: PartBody) -> RemotePart:
+            part = super().send_part(key, upload_id, number=number, body=body)
             return part if part.crc64 is not None else replace(part, crc64=getattr(body, "crc64", None))
 
     return AgreeingStore(

@@ -159,7 +159,7 @@ def _operations(services: Services) -> Iterator[tuple[str, Callable[[], object]]
     yield "ensure_abort_rule", lambda: oss.ensure_abort_rule(prefix="p", days=7)
     yield "head", lambda: oss.head("k")
     yield "read", lambda: oss.read("k", length=1 << 20)
-    yield "put", lambda: oss.put("k", b"x", overwrite=False)
+    yield "put", lambda: oss.put("k", b"x")
     yield "delete", lambda: oss.delete("k")
     yield "list_objects", lambda: oss.list_objects("p")
     yield "start_upload", lambda: oss.start_upload("k")

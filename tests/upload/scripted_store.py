@@ -89,25 +89,19 @@ class ScriptedStore(Partial):  # type: ignore[misc]
         """Return an object's bytes, for the test itself."""
         return self.objects[key][0]
 
-    def read(self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None) -> bytes:
+    def read(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
         """Read a range."""
         self._enter("read")
         if key not in self.objects:
             raise ObjectMissing("No such object.", code="object-missing", remedy=None)
-        data, there = self.objects[key]
-        if if_match is not None and there.etag != if_match:
-            raise RefusedError("Changed.", code="object-changed", remedy=None)
+        data, _ = self.objects[key]
         if start > len(data):
             raise RefusedError("The range is beyond the end.", code="range-invalid", remedy=None)
         return data[start : None if length is None else start + length]
 
-    def put(
-        self, key: str, data: bytes, *, metadata: Mapping[str, str] | None = None, overwrite: bool = True
-    ) -> RemoteObject:
+    def put(self, key: str, data: bytes, *, metadata: Mapping[str, str] | None = None) -> RemoteObject:
         """Write an object."""
         count = self._enter("put")
-        if not overwrite and key in self.objects:
-            raise ObjectExists("There.", code="object-exists", remedy=None)
         with self._lock:
             self.received_bytes += len(data)
             there = self._place(key, data, f"{crc64(data):032X}", metadata or {})
@@ -150,11 +144,8 @@ class ScriptedStore(Partial):  # type: ignore[misc]
             raise UploadNotFound("Gone.", code="upload-vanished", remedy=None)
         return upload
 
-    def send_part(
-        self, key: str, upload_id: str, *, number: int, body: PartBody, timeout_s: float | None = None
-    ) -> RemotePart:
+    def send_part(self, key: str, upload_id: str, *, number: int, body: PartBody) -> RemotePart:
         """Take a part."""
-        del timeout_s
         count = self._enter("send_part")
         upload = self._upload(key, upload_id)
         received = bytearray(len(body))

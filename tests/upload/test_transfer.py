@@ -52,16 +52,14 @@ class SlowStore(ScriptedStore):
         self.timed_out = 0
         self._kill_after = kill_after
 
-    def send_part(
-        self, key: str, upload_id: str, *, number: int, body: PartBody, timeout_s: float | None = None
-    ) -> RemotePart:
+    def send_part(self, key: str, upload_id: str, *, number: int, body: PartBody) -> RemotePart:
         """Take a part that is short enough."""
         if len(self.sent_parts) >= self._kill_after:
             raise Killed
         if len(body) > PIECE_BYTES:
             self.timed_out += 1
             raise transient("timed-out")
-        return super().send_part(key, upload_id, number=number, body=body, timeout_s=timeout_s)
+        return super().send_part(key, upload_id, number=number, body=body)
 
 
 class CrowdedStore(ScriptedStore):
@@ -74,9 +72,7 @@ class CrowdedStore(ScriptedStore):
         self._counting = threading.Lock()
         self._all_eight = threading.Barrier(8)
 
-    def send_part(
-        self, key: str, upload_id: str, *, number: int, body: PartBody, timeout_s: float | None = None
-    ) -> RemotePart:
+    def send_part(self, key: str, upload_id: str, *, number: int, body: PartBody) -> RemotePart:
         """Take a part, but none of the first eight; of the next eight, each takes a while."""
         if len(body) > PIECE_BYTES:
             self._all_eight.wait(timeout=10)
@@ -87,7 +83,7 @@ class CrowdedStore(ScriptedStore):
                 self.most_at_once = max(self.most_at_once, self._under_way)
         if len(self.sent_parts) < 8:
             time.sleep(0.02)
-        part = super().send_part(key, upload_id, number=number, body=body, timeout_s=timeout_s)
+        part = super().send_part(key, upload_id, number=number, body=body)
         with self._counting:
             self._under_way -= 1
         return part

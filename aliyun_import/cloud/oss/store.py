@@ -135,11 +135,11 @@ class OssStore:
             raise
         return object_of_headers(key, answer.headers)
 
-    def read(self, key: str, *, start: int = 0, length: int | None = None, if_match: str | None = None) -> bytes:
+    def read(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
         """Read a small range of an object (manifests, zero objects) into memory, 64 MiB at most."""
         if length == 0:
             return b""
-        headers = {"If-Match": f'"{if_match}"'} if if_match else {}
+        headers = {}
         if start or length is not None:
             headers["Range"] = f"bytes={start}-{start + length - 1 if length is not None else ''}"
             # Without this header OSS answers a range beyond the end with the whole object.
@@ -149,13 +149,9 @@ class OssStore:
             raise unreadable(f"{length} bytes were requested, and {len(answer.body)} received.")
         return answer.body
 
-    def put(
-        self, key: str, data: bytes, *, metadata: Mapping[str, str] | None = None, overwrite: bool = True
-    ) -> RemoteObject:
-        """Write a small object. With overwrite=False an existing one raises RefusedError "object-exists"."""
+    def put(self, key: str, data: bytes, *, metadata: Mapping[str, str] | None = None) -> RemoteObject:
+        """Write a small object; an existing one is replaced."""
         headers = self._new_object_headers(metadata)
-        if not overwrite:
-            headers["x-oss-forbid-overwrite"] = "true"
         answer = self._client.send("PutObject", "PUT", key=key, headers=headers, data=data, read_s=self._part_s)
         return object_of_headers(key, answer.headers, size_bytes=len(data), metadata=metadata)
 
@@ -183,9 +179,7 @@ class OssStore:
         )
         return required(parse(answer.body, "InitiateMultipartUploadResult"), "UploadId")
 
-    def send_part(
-        self, key: str, upload_id: str, *, number: int, body: PartBody, timeout_s: float | None = None
-    ) -> RemotePart:
+    def send_part(self, key: str, upload_id: str, *, number: int, body: PartBody) -> RemotePart:
         """Send one part, one attempt."""
         answer = self._client.send(
             "UploadPart",
@@ -194,7 +188,7 @@ class OssStore:
             params={"partNumber": str(number), "uploadId": upload_id},
             headers={"Content-Type": "application/octet-stream"},
             data=body,
-            read_s=timeout_s or self._part_s,
+            read_s=self._part_s,
             part=str(number),
         )
         return part_of_headers(number, len(body), answer.headers)
