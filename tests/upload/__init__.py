@@ -1,1 +1,1 @@
-"""Tests of the room that takes a disk to an object."""
+"""Tests of the upload of a disk to an object."""

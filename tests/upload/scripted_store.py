@@ -1,6 +1,6 @@
-"""ObjectStore in memory, with hooks before a call and after its effect.
+"""In-memory ObjectStore with hooks before a call and after its effect.
 
-It keeps the rules that the upload relies on (part sizes at complete, if-match, overwrite=False, vanished uploads).
+It enforces the rules that the upload relies on: part sizes at complete, if-match, overwrite=False, missing uploads.
 """
 
 import hashlib
@@ -27,9 +27,9 @@ class _Upload:
 
 
 class ScriptedStore(Partial):  # type: ignore[misc]
-    """One bucket. `before` is called with the operation and how many of it came before, and may raise or act.
+    """One bucket with two hooks, each called with the operation and the number of its earlier calls.
 
-    `after` is called likewise once the effect took place: raising there loses the answer.
+    `before` runs before the effect of the call, `after` behind it: an error that `after` raises loses the answer.
     """
 
     bucket = "example-bucket"
@@ -37,10 +37,10 @@ class ScriptedStore(Partial):  # type: ignore[misc]
     def __init__(self) -> None:
         self.objects: dict[str, tuple[bytes, RemoteObject]] = {}
         self.uploads: dict[str, _Upload] = {}
-        self.before: Hook = nothing
-        self.after: Hook = nothing
+        self.before: Hook = no_hook
+        self.after: Hook = no_hook
         self.change_part: Callable[[RemotePart], RemotePart] = lambda part: part
-        self.change_object: Callable[[RemoteObject], RemoteObject] = lambda there: there
+        self.change_object: Callable[[RemoteObject], RemoteObject] = lambda stored: stored
         self.calls: Counter[str] = Counter()
         self.copied_have_crc64 = True
         self.has_bucket = True
@@ -63,7 +63,7 @@ class ScriptedStore(Partial):  # type: ignore[misc]
         return crc64(data)
 
     def bucket_info(self) -> BucketInfo | None:
-        """Return the bucket, if there is one."""
+        """Return the bucket, or None."""
         self._enter("bucket_info")
         return _BUCKET if self.has_bucket else None
 
@@ -72,7 +72,7 @@ class ScriptedStore(Partial):  # type: ignore[misc]
         self.has_bucket = True
 
     def ensure_abort_rule(self, *, prefix: str, days: int) -> bool:
-        """Add a rule, unless one serves."""
+        """Add a rule, unless an existing one suffices."""
         if any(prefix.startswith(below) and within <= days for below, within in self.abort_rules):
             return False
         self.abort_rules.append((prefix, days))
@@ -81,12 +81,12 @@ class ScriptedStore(Partial):  # type: ignore[misc]
     def head(self, key: str) -> RemoteObject | None:
         """Return the properties of an object."""
         count = self._enter("head")
-        there = self.objects.get(key)
+        stored = self.objects.get(key)
         self.after("head", count)
-        return self.change_object(there[1]) if there else None
+        return self.change_object(stored[1]) if stored else None
 
     def content(self, key: str) -> bytes:
-        """Return an object's bytes, for the test itself."""
+        """Return an object's bytes without a call that is counted."""
         return self.objects[key][0]
 
     def read(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
@@ -104,17 +104,17 @@ class ScriptedStore(Partial):  # type: ignore[misc]
         count = self._enter("put")
         with self._lock:
             self.received_bytes += len(data)
-            there = self._place(key, data, f"{crc64(data):032X}", metadata or {})
+            stored = self._store_object(key, data, f"{crc64(data):032X}", metadata or {})
         self.after("put", count)
-        return there
+        return stored
 
-    def _place(self, key: str, data: bytes, etag: str, metadata: Mapping[str, str]) -> RemoteObject:
+    def _store_object(self, key: str, data: bytes, etag: str, metadata: Mapping[str, str]) -> RemoteObject:
         self._serial += 1
-        there = RemoteObject(
+        stored = RemoteObject(
             key=key, size_bytes=len(data), etag=etag, crc64=crc64(data), metadata=metadata, last_modified_s=self._serial
         )
-        self.objects[key] = (data, there)
-        return there
+        self.objects[key] = (data, stored)
+        return stored
 
     def delete(self, key: str, *, version_id: str | None = None) -> None:
         """Remove an object."""
@@ -123,10 +123,10 @@ class ScriptedStore(Partial):  # type: ignore[misc]
         self.objects.pop(key, None)
 
     def list_objects(self, prefix: str) -> tuple[RemoteObject, ...]:
-        """List objects, with the properties that a listing has."""
+        """List objects with the properties that a listing contains."""
         self._enter("list_objects")
-        found = sorted((key, there) for key, (_, there) in self.objects.items() if key.startswith(prefix))
-        return tuple(replace(there, crc64=None, metadata={}) for _, there in found)
+        found = sorted((key, stored) for key, (_, stored) in self.objects.items() if key.startswith(prefix))
+        return tuple(replace(stored, crc64=None, metadata={}) for _, stored in found)
 
     def start_upload(self, key: str, *, metadata: Mapping[str, str] | None = None) -> str:
         """Start an upload."""
@@ -141,11 +141,11 @@ class ScriptedStore(Partial):  # type: ignore[misc]
     def _upload(self, key: str, upload_id: str) -> _Upload:
         upload = self.uploads.get(upload_id)
         if upload is None or upload.key != key:
-            raise UploadNotFound("Gone.", code="upload-vanished", remedy=None)
+            raise UploadNotFound("No such upload.", code="upload-vanished", remedy=None)
         return upload
 
     def send_part(self, key: str, upload_id: str, *, number: int, body: PartBody) -> RemotePart:
-        """Take a part."""
+        """Receive a part."""
         count = self._enter("send_part")
         upload = self._upload(key, upload_id)
         received = bytearray(len(body))
@@ -163,12 +163,12 @@ class ScriptedStore(Partial):  # type: ignore[misc]
 
     def _add_part(self, upload: _Upload, number: int, data: bytes, *, has_crc64: bool = True) -> RemotePart:
         assert 1 <= number <= MAX_PARTS
-        cheap = f"{crc64(data):032X}"
+        crc_etag = f"{crc64(data):032X}"
         part = self.change_part(
-            RemotePart(number=number, size_bytes=len(data), etag=cheap, crc64=crc64(data) if has_crc64 else None)
+            RemotePart(number=number, size_bytes=len(data), etag=crc_etag, crc64=crc64(data) if has_crc64 else None)
         )
-        if part.crc64 is None and part.etag == cheap:
-            # The MD5 that the service has there proves something now. For all parts it would take most of the time.
+        if part.crc64 is None and part.etag == crc_etag:
+            # As in OSS the ETag is the MD5, which is the proof of a part without CRC-64. The MD5 of all parts is slow.
             part = replace(part, etag=hashlib.md5(data).hexdigest().upper())
         with self._lock:
             upload.parts[number] = (data, part)
@@ -177,18 +177,18 @@ class ScriptedStore(Partial):  # type: ignore[misc]
     def copy_part(
         self, key: str, upload_id: str, *, number: int, source_key: str, start: int, length: int, if_match: str
     ) -> RemotePart:
-        """Make a part of a range of an object."""
+        """Create a part from a range of an object."""
         count = self._enter("copy_part")
         upload = self._upload(key, upload_id)
         if source_key not in self.objects:
             raise BaseChanged("No such object.", code="base-changed", remedy=None)
-        data, there = self.objects[source_key]
-        if there.etag != if_match:
+        data, stored = self.objects[source_key]
+        if stored.etag != if_match:
             raise BaseChanged("Changed.", code="base-changed", remedy=None)
         assert start + length <= len(data)
         part = self._add_part(upload, number, data[start : start + length], has_crc64=self.copied_have_crc64)
         self.after("copy_part", count)
-        return replace(part, crc64=None)  # CopyPartResult has none
+        return replace(part, crc64=None)  # CopyPartResult has no CRC-64
 
     def list_parts(self, key: str, upload_id: str) -> tuple[RemotePart, ...]:
         """List the parts."""
@@ -207,11 +207,11 @@ class ScriptedStore(Partial):  # type: ignore[misc]
     def complete(
         self, key: str, upload_id: str, parts: tuple[RemotePart, ...], *, overwrite: bool = False
     ) -> RemoteObject:
-        """Make the object."""
+        """Create the object."""
         count = self._enter("complete")
         upload = self._upload(key, upload_id)
         if not overwrite and key in self.objects:
-            raise ObjectExists("There.", code="object-exists", remedy=None)
+            raise ObjectExists("The object exists.", code="object-exists", remedy=None)
         numbers = [part.number for part in parts]
         assert numbers == sorted(set(numbers))
         if any(part.number not in upload.parts or upload.parts[part.number][1].etag != part.etag for part in parts):
@@ -220,10 +220,12 @@ class ScriptedStore(Partial):  # type: ignore[misc]
         assert all(len(data) >= MIN_PART_BYTES for data, _ in pieces[:-1]), "EntityTooSmall"
         with self._lock:
             self._serial += 1
-            there = self._place(key, b"".join(data for data, _ in pieces), f"whole-{self._serial}", upload.metadata)
+            stored = self._store_object(
+                key, b"".join(data for data, _ in pieces), f"whole-{self._serial}", upload.metadata
+            )
             del self.uploads[upload_id]
         self.after("complete", count)
-        return self.change_object(there)
+        return self.change_object(stored)
 
     def abort(self, key: str, upload_id: str) -> None:
         """Abort an upload."""
@@ -244,5 +246,5 @@ _BUCKET = BucketInfo(
 )
 
 
-def nothing(operation: str, count: int) -> None:
-    """Let the call pass."""
+def no_hook(operation: str, count: int) -> None:
+    """Do nothing."""

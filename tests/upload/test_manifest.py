@@ -18,8 +18,8 @@ from aliyun_import.upload.context import TransferOptions
 from aliyun_import.upload.manifest import SUFFIX, Manifest, decode_manifest, encode_manifest
 from aliyun_import.upload.zero_scan import DIGEST_BYTES, BlockDigests, unchanged_ranges
 from tests.rows import each_row
-from tests.upload.scene import Scene
-from tests.upload.scripted_store import nothing
+from tests.upload.scripted_store import no_hook
+from tests.upload.upload_setup import UploadSetup
 
 BLOCK = 128 * KIB
 OLD, NEW = "abcdefgh" + "." * 12 + "ijkl", "abcdEfgh" + "." * 12 + "iJkl"
@@ -36,224 +36,224 @@ def digests_of(layout: str, *, tail: int = BLOCK) -> BlockDigests:
     return BlockDigests(size_bytes=(len(layout) - 1) * BLOCK + tail, block_bytes=BLOCK, index=index, digests=blob)
 
 
-def kept(scene: Scene, layout: str = OLD) -> str:
+def push_base(setup: UploadSetup, layout: str = OLD) -> str:
     """Push a build, keep it as a base and return its key; reset counts and events."""
-    scene.options = TransferOptions(jobs=2, keep_object=True)
-    scene.write_disk(layout, unit=UNIT)
-    key = scene.push().key
-    scene.store.received_bytes = 0
-    scene.events.clear()
+    setup.options = TransferOptions(jobs=2, keep_object=True)
+    setup.write_disk(layout, unit=UNIT)
+    key = setup.push().key
+    setup.store.received_bytes = 0
+    setup.events.clear()
     return key
 
 
-def test_a_later_build_sends_only_what_changed(scene: Scene) -> None:
-    """Found by the image name alone; what did not change is copied, and the object is the new disk."""
-    base = kept(scene)
-    content = scene.write_disk(NEW, unit=UNIT)
-    uploaded = scene.push()
+def test_a_later_build_sends_only_what_changed(setup: UploadSetup) -> None:
+    """The base is found by the image name; unchanged ranges are copied, and the object equals the new disk."""
+    base = push_base(setup)
+    content = setup.write_disk(NEW, unit=UNIT)
+    uploaded = setup.push()
     assert uploaded.key != base
-    assert scene.store.content(uploaded.key) == content
-    (planned,) = scene.said(UploadPlanned)
+    assert setup.store.content(uploaded.key) == content
+    (planned,) = setup.events_of(UploadPlanned)
     assert planned.send_bytes == 2 * UNIT
-    manifest = len(scene.store.content(uploaded.key + SUFFIX))
-    assert scene.store.received_bytes == 2 * UNIT + manifest <= 1.2 * 2 * UNIT
+    manifest = len(setup.store.content(uploaded.key + SUFFIX))
+    assert setup.store.received_bytes == 2 * UNIT + manifest <= 1.2 * 2 * UNIT
     assert uploaded.proof.startswith("CRC-64 of the object")
-    assert any("is the base" in noted.message for noted in scene.said(Noted))
+    assert any("is the base" in noted.message for noted in setup.events_of(Noted))
 
 
-def test_the_newest_base_is_taken(scene: Scene) -> None:
-    """A chain of builds: each compares with the one before."""
-    kept(scene)
-    newest = kept(scene, NEW)
-    scene.write_disk(NEW[:-1] + "L", unit=UNIT)
-    scene.push()
-    assert any(newest in noted.message for noted in scene.said(Noted))
-    assert scene.said(UploadPlanned)[0].send_bytes == UNIT
+def test_the_newest_base_is_used(setup: UploadSetup) -> None:
+    """In a series of builds, each is compared with the one before."""
+    push_base(setup)
+    newest = push_base(setup, NEW)
+    setup.write_disk(NEW[:-1] + "L", unit=UNIT)
+    setup.push()
+    assert any(newest in noted.message for noted in setup.events_of(Noted))
+    assert setup.events_of(UploadPlanned)[0].send_bytes == UNIT
 
 
-def test_a_named_base_is_taken(scene: Scene) -> None:
-    """--base names an object of any name."""
-    base = kept(scene)
+def test_a_named_base_is_used(setup: UploadSetup) -> None:
+    """--base may name any object."""
+    base = push_base(setup)
     for suffix in ("", SUFFIX):
-        data = scene.store.content(base + suffix)
-        scene.store.objects["images/old.raw" + suffix] = scene.store.objects.pop(base + suffix)
+        data = setup.store.content(base + suffix)
+        setup.store.objects["images/old.raw" + suffix] = setup.store.objects.pop(base + suffix)
         assert data
-    scene.base_key = "images/old.raw"
-    scene.write_disk(NEW, unit=UNIT)
-    assert scene.store.content(scene.push().key) == scene.path.read_bytes()
-    assert scene.said(UploadPlanned)[0].base_bytes > 0
+    setup.base_key = "images/old.raw"
+    setup.write_disk(NEW, unit=UNIT)
+    assert setup.store.content(setup.push().key) == setup.path.read_bytes()
+    assert setup.events_of(UploadPlanned)[0].base_bytes > 0
 
 
-def test_without_keep_object_there_is_no_manifest(scene: Scene) -> None:
-    """Without a base nothing changes for the user."""
-    scene.write_disk(OLD, unit=UNIT)
-    uploaded = scene.push()
-    assert list(scene.store.objects) == [uploaded.key]
-    assert scene.said(Warned) == []
+def test_without_keep_object_there_is_no_manifest(setup: UploadSetup) -> None:
+    """Only the object is left, and nothing warns."""
+    setup.write_disk(OLD, unit=UNIT)
+    uploaded = setup.push()
+    assert list(setup.store.objects) == [uploaded.key]
+    assert setup.events_of(Warned) == []
 
 
-def test_an_object_that_is_there_gets_its_manifest(scene: Scene) -> None:
-    """Pushed without --keep-object first: the second push writes it, and does not send the disk again."""
-    scene.write_disk(OLD, unit=UNIT)
-    key = scene.push().key
-    scene.store.received_bytes = 0
-    scene.options = TransferOptions(jobs=2, keep_object=True)
-    scene.push()
-    assert scene.store.received_bytes == len(scene.store.content(key + SUFFIX))
-    assert decode_manifest(scene.store.content(key + SUFFIX)).etag == scene.store.objects[key][1].etag
+def test_an_existing_object_gets_its_manifest(setup: UploadSetup) -> None:
+    """A second push, with --keep-object, writes the manifest and does not send the disk again."""
+    setup.write_disk(OLD, unit=UNIT)
+    key = setup.push().key
+    setup.store.received_bytes = 0
+    setup.options = TransferOptions(jobs=2, keep_object=True)
+    setup.push()
+    assert setup.store.received_bytes == len(setup.store.content(key + SUFFIX))
+    assert decode_manifest(setup.store.content(key + SUFFIX)).etag == setup.store.objects[key][1].etag
 
 
-def _damaged(scene: Scene, key: str) -> None:
-    data = bytearray(scene.store.content(key + SUFFIX))
+def _damaged(setup: UploadSetup, key: str) -> None:
+    data = bytearray(setup.store.content(key + SUFFIX))
     data[len(data) // 2] ^= 1
-    scene.store.put(key + SUFFIX, bytes(data))
+    setup.store.put(key + SUFFIX, bytes(data))
 
 
-def _foreign(scene: Scene, key: str) -> None:
-    scene.store.put(key + SUFFIX, b"not a manifest")
+def _not_a_manifest(setup: UploadSetup, key: str) -> None:
+    setup.store.put(key + SUFFIX, b"not a manifest")
 
 
-def _of_another_object(scene: Scene, key: str) -> None:
-    scene.store.put(key, scene.store.content(key)[:-1] + b"x")
+def _of_another_object(setup: UploadSetup, key: str) -> None:
+    setup.store.put(key, setup.store.content(key)[:-1] + b"x")
 
 
-def _of_another_schema(scene: Scene, key: str) -> None:
-    body = scene.store.content(key + SUFFIX)[:-32].replace(b'"schema":1', b'"schema":9')
-    scene.store.put(key + SUFFIX, body + hashlib.sha256(body).digest())
+def _of_another_schema(setup: UploadSetup, key: str) -> None:
+    body = setup.store.content(key + SUFFIX)[:-32].replace(b'"schema":1', b'"schema":9')
+    setup.store.put(key + SUFFIX, body + hashlib.sha256(body).digest())
 
 
-@pytest.mark.parametrize("spoil", [_damaged, _foreign, _of_another_object, _of_another_schema])
-def test_an_invalid_base_is_not_used(scene: Scene, spoil: Callable[[Scene, str], None]) -> None:
-    """A warning states the reason; the disk is sent, and the object is correct."""
-    key = kept(scene)
-    spoil(scene, key)
-    content = scene.write_disk(NEW, unit=UNIT)
-    uploaded = scene.push()
-    assert scene.store.content(uploaded.key) == content
-    (warned,) = scene.said(Warned)
+@pytest.mark.parametrize("invalidate", [_damaged, _not_a_manifest, _of_another_object, _of_another_schema])
+def test_an_invalid_base_is_not_used(setup: UploadSetup, invalidate: Callable[[UploadSetup, str], None]) -> None:
+    """A warning gives the reason; the disk is sent completely."""
+    key = push_base(setup)
+    invalidate(setup, key)
+    content = setup.write_disk(NEW, unit=UNIT)
+    uploaded = setup.push()
+    assert setup.store.content(uploaded.key) == content
+    (warned,) = setup.events_of(Warned)
     assert warned.code == "base-set-aside"
     assert key in warned.message
-    assert scene.said(UploadPlanned)[0].base_bytes == 0
+    assert setup.events_of(UploadPlanned)[0].base_bytes == 0
 
 
 @pytest.mark.parametrize("key", ["images/none.raw", "images/bare.raw"])
-def test_a_named_base_that_is_not_there_is_set_aside(scene: Scene, key: str) -> None:
-    """Missing altogether, or without a manifest."""
-    scene.store.put("images/bare.raw", b"x")
-    scene.base_key = key
-    scene.write_disk(NEW, unit=UNIT)
-    scene.push()
-    assert [warned.code for warned in scene.said(Warned)] == ["base-set-aside"]
+def test_a_named_base_that_is_missing_is_not_used(setup: UploadSetup, key: str) -> None:
+    """The object is missing, or its manifest is."""
+    setup.store.put("images/bare.raw", b"x")
+    setup.base_key = key
+    setup.write_disk(NEW, unit=UNIT)
+    setup.push()
+    assert [warned.code for warned in setup.events_of(Warned)] == ["base-set-aside"]
 
 
-def test_a_base_that_changes_during_the_push_is_not_copied_from(scene: Scene) -> None:
-    """Each copy is guarded by if-match; what can't be copied is sent, with a warning that names the cost."""
-    key = kept(scene)
-    content = scene.write_disk(NEW, unit=UNIT)
+def test_a_base_that_changes_during_the_push_is_not_copied_from(setup: UploadSetup) -> None:
+    """Each copy has if-match; ranges that can't be copied are sent, with a warning."""
+    key = push_base(setup)
+    content = setup.write_disk(NEW, unit=UNIT)
 
     def change(operation: str, count: int) -> None:
-        if operation == "start_upload" and scene.store.calls["copy_part"] == copies:
-            scene.store.objects[key] = (b"x" * len(content), replace(scene.store.objects[key][1], etag="changed"))
+        if operation == "start_upload" and setup.store.calls["copy_part"] == copies:
+            setup.store.objects[key] = (b"x" * len(content), replace(setup.store.objects[key][1], etag="changed"))
 
-    copies = scene.store.calls["copy_part"]
-    scene.store.before = change
-    uploaded = scene.push()
-    assert scene.store.content(uploaded.key) == content
-    (warned,) = scene.said(Warned)
+    copies = setup.store.calls["copy_part"]
+    setup.store.before = change
+    uploaded = setup.push()
+    assert setup.store.content(uploaded.key) == content
+    (warned,) = setup.events_of(Warned)
     assert warned.code == "base-changed"
 
 
-def test_a_resumed_push_continues_with_its_base(scene: Scene) -> None:
-    """The plan is journalled; the base is not looked for again."""
-    kept(scene)
-    content = scene.write_disk(NEW, unit=UNIT)
-    scene.store.before = lambda operation, _: _raise(operation)
+def test_a_resumed_push_continues_with_its_base(setup: UploadSetup) -> None:
+    """The plan is in the journal; the base is not searched for again."""
+    push_base(setup)
+    content = setup.write_disk(NEW, unit=UNIT)
+    setup.store.before = lambda operation, _: _fail_send_part(operation)
     with pytest.raises(TransientError):
-        scene.push()
-    listed = scene.store.calls["list_objects"]
-    scene.store.before = nothing
-    uploaded = scene.push()
-    assert scene.store.calls["list_objects"] == listed
-    assert scene.store.content(uploaded.key) == content
-    assert decode_manifest(scene.store.content(uploaded.key + SUFFIX)).crc64 == uploaded.crc64
+        setup.push()
+    listed = setup.store.calls["list_objects"]
+    setup.store.before = no_hook
+    uploaded = setup.push()
+    assert setup.store.calls["list_objects"] == listed
+    assert setup.store.content(uploaded.key) == content
+    assert decode_manifest(setup.store.content(uploaded.key + SUFFIX)).crc64 == uploaded.crc64
 
 
-def _raise(operation: str) -> None:
+def _fail_send_part(operation: str) -> None:
     if operation == "send_part":
-        raise ConnectionLost("Down.", code="connection-lost", remedy=None)
+        raise ConnectionLost("The connection is down.", code="connection-lost", remedy=None)
 
 
-def test_a_manifest_that_cannot_be_written_is_a_warning(scene: Scene) -> None:
-    """The object exists and is proven, so it is kept."""
-    scene.options = TransferOptions(jobs=2, keep_object=True)
-    scene.write_disk("abcd")
+def test_a_manifest_that_cannot_be_written_is_a_warning(setup: UploadSetup) -> None:
+    """The object is complete and proven, so the push succeeds."""
+    setup.options = TransferOptions(jobs=2, keep_object=True)
+    setup.write_disk("abcd")
 
     def refuse(operation: str, count: int) -> None:
         if operation == "put":
             raise PermissionDenied("No right to write.", code="no-right", remedy=None)
 
-    scene.store.before = refuse
-    assert scene.push().made_by_us
-    assert [warned.code for warned in scene.said(Warned)] == ["manifest-missing"]
+    setup.store.before = refuse
+    assert setup.push().made_by_us
+    assert [warned.code for warned in setup.events_of(Warned)] == ["manifest-missing"]
 
 
-def test_bases_of_other_disks_are_not_looked_at(scene: Scene) -> None:
-    """Neither of the tenth data disk for the first, nor of an image whose name begins with ours."""
-    key = kept(scene)
+def test_bases_of_other_disks_are_not_used(setup: UploadSetup) -> None:
+    """The other disk is the tenth data disk, or belongs to an image whose name begins with ours."""
+    key = push_base(setup)
     for other in ("aliyun-import/web/system-extra-000000000000.raw", "aliyun-import/web/system-1.raw"):
         for suffix in ("", SUFFIX):
-            data, there = scene.store.objects[key + suffix]
-            scene.store.objects[other + suffix] = (data, replace(there, key=other + suffix))
+            data, stored = setup.store.objects[key + suffix]
+            setup.store.objects[other + suffix] = (data, replace(stored, key=other + suffix))
     for suffix in ("", SUFFIX):
-        del scene.store.objects[key + suffix]
-    scene.write_disk(NEW, unit=UNIT)
-    scene.push()
-    assert scene.said(UploadPlanned)[0].base_bytes == 0
-    assert scene.said(Warned) == []
+        del setup.store.objects[key + suffix]
+    setup.write_disk(NEW, unit=UNIT)
+    setup.push()
+    assert setup.events_of(UploadPlanned)[0].base_bytes == 0
+    assert setup.events_of(Warned) == []
 
 
-def _lying(scene: Scene, key: str) -> None:
-    """Return the object other bytes than its manifest, its ETag and its CRC-64 claim."""
-    content, there = scene.store.objects[key]
-    scene.store.objects[key] = (content.translate(bytes(value ^ 1 for value in range(256))), there)
+def _change_bytes_only(setup: UploadSetup, key: str) -> None:
+    """Give the object other bytes than its manifest, its ETag and its CRC-64 state."""
+    content, stored = setup.store.objects[key]
+    setup.store.objects[key] = (content.translate(bytes(value ^ 1 for value in range(256))), stored)
 
 
 @pytest.mark.parametrize("copies_have_crc64", [True, False])
-def test_a_base_with_other_bytes_than_its_manifest_claims_is_set_aside(
-    scene: Scene, *, copies_have_crc64: bool
+def test_a_base_with_other_bytes_than_its_manifest_states_is_not_used(
+    setup: UploadSetup, *, copies_have_crc64: bool
 ) -> None:
-    """Found by the list of parts, or by the object where copies have no CRC-64: the same run sends its ranges."""
-    _lying(scene, kept(scene))
-    scene.options = TransferOptions(jobs=2)
-    scene.store.copied_have_crc64 = copies_have_crc64
-    content = scene.write_disk(NEW, unit=UNIT)
-    uploaded = scene.push()
-    assert scene.store.content(uploaded.key) == content
+    """The list of parts shows it, or the object if copies have no CRC-64; the same run sends the ranges."""
+    _change_bytes_only(setup, push_base(setup))
+    setup.options = TransferOptions(jobs=2)
+    setup.store.copied_have_crc64 = copies_have_crc64
+    content = setup.write_disk(NEW, unit=UNIT)
+    uploaded = setup.push()
+    assert setup.store.content(uploaded.key) == content
     assert uploaded.proof.startswith("CRC-64 of the object")
-    assert [warned.code for warned in scene.said(Warned)] == ["base-set-aside"]
+    assert [warned.code for warned in setup.events_of(Warned)] == ["base-set-aside"]
 
 
-def test_a_manifest_that_this_machine_did_not_write_is_set_aside_unless_it_is_named(scene: Scene) -> None:
-    """The journal has the SHA-256 of the written manifest; a user of the bucket could write another one."""
-    key = kept(scene)
-    manifest = decode_manifest(scene.store.content(key + SUFFIX))
+def test_a_manifest_that_this_machine_did_not_write_is_used_only_if_named(setup: UploadSetup) -> None:
+    """The journal has the SHA-256 of the written manifest; another user of the bucket could replace it."""
+    key = push_base(setup)
+    manifest = decode_manifest(setup.store.content(key + SUFFIX))
     forged = replace(manifest, digests=replace(manifest.digests, digests=bytes(len(manifest.digests.digests))))
-    scene.store.put(key + SUFFIX, encode_manifest(forged))
-    scene.write_disk(NEW, unit=UNIT)
-    scene.preview()
-    scene.push()
-    of_preview, of_push = scene.said(Warned)
+    setup.store.put(key + SUFFIX, encode_manifest(forged))
+    setup.write_disk(NEW, unit=UNIT)
+    setup.preview()
+    setup.push()
+    of_preview, of_push = setup.events_of(Warned)
     assert of_preview == of_push
     assert of_push.code == "base-set-aside"
     assert f"--base {key}" in of_push.message
-    assert scene.said(UploadPlanned)[1].base_bytes == 0
-    scene.base_key = key
-    scene.write_disk(NEW[:-1] + "M", unit=UNIT)
-    scene.push()
-    assert any(f"{key} is the base" in noted.message for noted in scene.said(Noted)[-3:])
+    assert setup.events_of(UploadPlanned)[1].base_bytes == 0
+    setup.base_key = key
+    setup.write_disk(NEW[:-1] + "M", unit=UNIT)
+    setup.push()
+    assert any(f"{key} is the base" in noted.message for noted in setup.events_of(Noted)[-3:])
 
 
-ODD = '{"manifest":"aliyun-import","schema":1,"size":%s,"crc64":%s,"etag":"E","grain":131072,"runs":%s}'
+HEADER = '{"manifest":"aliyun-import","schema":1,"size":%s,"crc64":%s,"etag":"E","grain":131072,"runs":%s}'
 
 
 @each_row(
@@ -264,50 +264,50 @@ ODD = '{"manifest":"aliyun-import","schema":1,"size":%s,"crc64":%s,"etag":"E","g
         "null",
         "\ud800",
         '{"manifest":"aliyun-import","schema":' + "9" * 5_000 + "}",
-        ODD % (10**15, '"0000000000000000"', "[]"),
-        ODD % (-1, '"0000000000000000"', "[]"),
-        ODD % ("Infinity", '"0000000000000000"', "[]"),
-        ODD % ("1.5", '"0000000000000000"', "[]"),
-        ODD % (10**6, "7", "[]"),
-        ODD % (10**6, '"no"', "[]"),
-        ODD % (10**6, '"0000000000000000"', '"text"'),
-        ODD % (10**6, '"0000000000000000"', "[1.5]"),
-        ODD % (10**6, '"0000000000000000"', "[[0,1.5]]"),
-        ODD % (10**6, '"0000000000000000"', '[["a","b"]]'),
-        ODD % (10**6, '"0000000000000000"', "[[0,-1]]"),
-        ODD % (10**6, '"0000000000000000"', "[[0,100]]"),
-        ODD % (10**6, '"0000000000000000"', "[[1,1],[0,1]]"),
-        ODD % (10**6, '"0000000000000000"', "[[0,1]]"),
-        ODD % (10**6, '"0000000000000000"', "null"),
+        HEADER % (10**15, '"0000000000000000"', "[]"),
+        HEADER % (-1, '"0000000000000000"', "[]"),
+        HEADER % ("Infinity", '"0000000000000000"', "[]"),
+        HEADER % ("1.5", '"0000000000000000"', "[]"),
+        HEADER % (10**6, "7", "[]"),
+        HEADER % (10**6, '"no"', "[]"),
+        HEADER % (10**6, '"0000000000000000"', '"text"'),
+        HEADER % (10**6, '"0000000000000000"', "[1.5]"),
+        HEADER % (10**6, '"0000000000000000"', "[[0,1.5]]"),
+        HEADER % (10**6, '"0000000000000000"', '[["a","b"]]'),
+        HEADER % (10**6, '"0000000000000000"', "[[0,-1]]"),
+        HEADER % (10**6, '"0000000000000000"', "[[0,100]]"),
+        HEADER % (10**6, '"0000000000000000"', "[[1,1],[0,1]]"),
+        HEADER % (10**6, '"0000000000000000"', "[[0,1]]"),
+        HEADER % (10**6, '"0000000000000000"', "null"),
     ],
 )
-def test_odd_content_is_a_value_error(header: str) -> None:
-    """A manifest of another user can't stop the pushes of its name: the base is not used."""
+def test_an_invalid_manifest_is_a_value_error(header: str) -> None:
+    """An invalid manifest can't make the pushes of its name fail: the base is not used."""
     body = header.encode(errors="surrogatepass") + b"\n"
     with pytest.raises(ValueError, match=r"^(It|Its) "):
         decode_manifest(body + hashlib.sha256(body).digest())
 
 
-# Pure.
+# Encoding and comparison, without a store.
 
 
 @given(st.text("ab.", min_size=1, max_size=40), st.integers(1, BLOCK))
-def test_a_manifest_comes_back_as_it_was(layout: str, tail: int) -> None:
-    """With any zeros."""
+def test_a_decoded_manifest_equals_the_encoded_one(layout: str, tail: int) -> None:
+    """Any blocks may be zeros."""
     manifest = Manifest(digests=digests_of(layout, tail=tail), crc64=(1 << 64) - 1, etag="E")
     assert decode_manifest(encode_manifest(manifest)) == manifest
 
 
 @given(st.binary(max_size=300))
-def test_no_bytes_make_the_reader_fail_otherwise(content: bytes) -> None:
-    """Any bytes that are not a manifest raise ValueError with a sentence."""
+def test_any_other_bytes_are_a_value_error(content: bytes) -> None:
+    """Content that is not a manifest raises ValueError with a sentence."""
     with pytest.raises(ValueError, match="It is damaged"):
         decode_manifest(content)
 
 
 @given(st.text("ab.", min_size=1, max_size=30), st.text("ab.", min_size=1, max_size=30))
-def test_unchanged_is_what_is_equal_at_the_same_place(new: str, old: str) -> None:
-    """Zeros too; blocks that one of them does not have are not."""
+def test_unchanged_blocks_are_equal_at_the_same_offset(new: str, old: str) -> None:
+    """Zeros count too; blocks that one disk does not have are changed."""
     same = [at for at in range(min(len(new), len(old))) if new[at] == old[at]]
     ranges = unchanged_ranges(digests_of(new), digests_of(old))
     covered = [at for start, end in ranges for at in range(start // BLOCK, -(-end // BLOCK))]
@@ -316,19 +316,19 @@ def test_unchanged_is_what_is_equal_at_the_same_place(new: str, old: str) -> Non
 
 
 def test_a_last_block_of_another_length_is_changed() -> None:
-    """Its digest may be equal only for disks of the same size."""
+    """Equal digests count only if the last blocks are equally long."""
     assert unchanged_ranges(digests_of("aa", tail=100), digests_of("aa", tail=200)) == ((0, BLOCK),)
     assert unchanged_ranges(digests_of("aa", tail=100), digests_of("aa", tail=100)) == ((0, BLOCK + 100),)
 
 
-def test_an_object_without_a_crc_may_be_a_base(scene: Scene) -> None:
-    """Its ETag is the one in the manifest: it is what was proven then."""
-    kept(scene)
+def test_an_object_without_a_crc_may_be_a_base(setup: UploadSetup) -> None:
+    """Its ETag equals the one in the manifest, which was proven when the object was made."""
+    push_base(setup)
 
-    def without(there: RemoteObject) -> RemoteObject:
-        return replace(there, crc64=None)
+    def without(stored: RemoteObject) -> RemoteObject:
+        return replace(stored, crc64=None)
 
-    scene.store.change_object = without
-    content = scene.write_disk(NEW, unit=UNIT)
-    assert scene.store.content(scene.push().key) == content
-    assert scene.said(UploadPlanned)[0].base_bytes > 0
+    setup.store.change_object = without
+    content = setup.write_disk(NEW, unit=UNIT)
+    assert setup.store.content(setup.push().key) == content
+    assert setup.events_of(UploadPlanned)[0].base_bytes > 0

@@ -1,4 +1,4 @@
-"""Tests of the plan: what is sent, in how many parts, and never more bytes than in the best plan."""
+"""Tests of the plan: its ranges, its number of parts, and its sent bytes compared with the best plan."""
 
 import itertools
 import math
@@ -29,12 +29,12 @@ UNIT = 128 * KIB
 
 
 def ranges_of(layout: str, letter: str, *, unit: int = UNIT) -> list[Range]:
-    """Return the ranges of a layout that have a letter."""
+    """Return the ranges of a layout that consist of a letter."""
     found: list[Range] = []
     position = 0
-    for here, run in itertools.groupby(layout):
+    for found_letter, run in itertools.groupby(layout):
         length = len(list(run)) * unit
-        if here == letter:
+        if found_letter == letter:
             found.append((position, position + length))
         position += length
     return found
@@ -51,8 +51,8 @@ def plan_of(layout: str, *, shape: PlanShape | None = None, unit: int = UNIT) ->
     )
 
 
-def check(plan: UploadPlan, shape: PlanShape | None = None) -> None:
-    """Check that a plan keeps every rule of the service and of ours."""
+def assert_valid(plan: UploadPlan, shape: PlanShape | None = None) -> None:
+    """Assert that a plan keeps every rule of the service and of the shape."""
     shape = shape or PlanShape()
     position = 0
     number = 0
@@ -69,15 +69,15 @@ def check(plan: UploadPlan, shape: PlanShape | None = None) -> None:
 
 
 def kinds(plan: UploadPlan) -> str:
-    """Return a plan's parts by letters, parts of one kind in a row by one."""
+    """Return one letter for each run of parts of one kind."""
     letters = {PartKind.SEND: "s", PartKind.ZERO: "z", PartKind.BASE: "b"}
     return "".join(letters[kind] for kind, _ in itertools.groupby(part.kind for part in plan.parts))
 
 
 def test_each_range_becomes_a_part_of_its_kind() -> None:
-    """Data is sent, zeros and the base's ranges are copied."""
+    """Data is sent; zeros and unchanged ranges of the base are copied."""
     plan = plan_of("##" + "." * 60 + "#===##")
-    check(plan)
+    assert_valid(plan)
     assert kinds(plan) == "szsbs"
     assert plan.bytes_of(PartKind.SEND) == 5 * UNIT
     assert plan.bytes_of(PartKind.ZERO) == 60 * UNIT
@@ -87,24 +87,24 @@ def test_each_range_becomes_a_part_of_its_kind() -> None:
 
 
 def test_a_dense_disk_is_sent_in_parts_of_at_most_64_mib() -> None:
-    """Few enough for a large disk, small enough to lose little."""
+    """The parts are few enough for a large disk, and a failed one loses few bytes."""
     for size in (1, 100 * MIB, 2 * GIB, 500 * GIB):
         plan = plan_upload(size, [(0, size)])
-        check(plan)
+        assert_valid(plan)
         assert plan.bytes_of(PartKind.SEND) == size
         assert max(part.length for part in plan.parts) <= MAX_SEND_BYTES
 
 
-def test_a_disk_of_zeros_is_made_on_the_server() -> None:
-    """2 TiB of nothing is some thousand copies and no byte of data."""
+def test_a_disk_of_zeros_is_copied_on_the_server() -> None:
+    """2 TiB of zeros are at most 2,200 requests and no sent part."""
     plan = plan_upload(2 * TIB, [])
-    check(plan)
+    assert_valid(plan)
     assert set(kinds(plan)) == {"z"}
     assert plan.requests <= 2200
 
 
-def test_few_zeros_are_sent_rather_than_grown() -> None:
-    """Below the size of the zero object's seed, that seed would cost more than the zeros."""
+def test_few_zeros_are_sent() -> None:
+    """Fewer zeros than the seed of a zero object has are cheaper to send."""
     plan = plan_of("#....#")
     assert kinds(plan) == "s"
     assert plan.gap_bytes == 4 * UNIT
@@ -112,24 +112,24 @@ def test_few_zeros_are_sent_rather_than_grown() -> None:
 
 
 def test_more_than_625_gib_of_data_are_sent_in_longer_parts() -> None:
-    """There are 10,000 parts and no more; the parts grow as far as that asks."""
+    """At most 10,000 parts are permitted, so the parts grow as far as necessary."""
     plan = plan_upload(2 * TIB, [(0, 2 * TIB)])
-    check(plan)
+    assert_valid(plan)
     assert max(part.length for part in plan.parts) <= 2 * TIB // MAX_PARTS * 1.13 + 4 * KIB
 
 
-def test_a_part_has_room_for_pieces() -> None:
+def test_part_numbers_leave_room_for_pieces() -> None:
     """Numbers are spread, so that a part which times out can be sent in pieces."""
     plan = plan_upload(1 * GIB, [(0, 1 * GIB)])
     gaps = {after.number - before.number for before, after in itertools.pairwise(plan.parts)}
     assert gaps == {MAX_PARTS // len(plan.parts)}
 
 
-def test_short_runs_keep_the_least_size_of_a_part() -> None:
-    """Data of 4 KiB between zeros becomes a part of 100 KB, not of 4 KiB; a gap of 4 KiB is no part."""
+def test_short_runs_are_extended_to_the_minimum_part_size() -> None:
+    """4 KiB of data between zeros become a part of 100 KB; a gap of 4 KiB becomes no part."""
     data = [(10 * MIB, 10 * MIB + 4096), (20 * MIB, 21 * MIB), (21 * MIB + 4096, 22 * MIB)]
     plan = plan_upload(40 * MIB, data)
-    check(plan)
+    assert_valid(plan)
     assert kinds(plan) == "zszsz"
     assert plan.gap_bytes == (MIN_PART_BYTES - 4096) + 4096
 
@@ -140,7 +140,7 @@ def test_short_runs_keep_the_least_size_of_a_part() -> None:
     st.integers(1, 4096),
 )
 def test_any_layout_gives_a_plan_that_keeps_the_rules(lengths: list[int], first: int, tail: int) -> None:
-    """Runs of any length and kind, on 4 KiB, with a tail that is not: covered, in order, no part too small."""
+    """Runs of any length and kind are covered in order, and no part is too small."""
     layout: list[tuple[str, int, int]] = []
     position = 0
     for index, length in enumerate(lengths):
@@ -154,29 +154,29 @@ def test_any_layout_gives_a_plan_that_keeps_the_rules(lengths: list[int], first:
         unchanged=[(start, end) for kind, start, end in clipped if kind == "="],
         base=BASE,
     )
-    check(plan)
+    assert_valid(plan)
     for kind, letter in ((PartKind.ZERO, "."), (PartKind.BASE, "=")):
-        whole = [(start, end) for here, start, end in clipped if here == letter]
+        whole = [(start, end) for found_letter, start, end in clipped if found_letter == letter]
         for part in plan.parts:
             if part.kind is kind:
                 assert not list(subtract([(part.start, part.end)], whole)), "copied from where the bytes are not"
 
 
 def test_the_plan_is_the_same_every_time() -> None:
-    """Another machine, or another run, has the same parts."""
+    """Another machine, or another run, makes the same parts."""
     layout = "".join(random.Random(1).choices("#.=", k=3000))
     assert plan_of(layout) == plan_of(layout)
 
 
 def test_without_copies_all_is_sent() -> None:
-    """For a store that refuses copies."""
+    """This plan is for a store that refuses copies."""
     plan = without_copies(plan_of("#" + "." * 100 + "==="))
-    check(plan)
+    assert_valid(plan)
     assert set(kinds(plan)) == {"s"}
     assert plan.bytes_of(PartKind.SEND) == plan.size_bytes
 
 
-# The limit of parts, on small cases, against all ways that there are to cut a disk into parts.
+# The limit of parts, on small disks, compared with all possible plans.
 
 LONGEST_SEND, LONGEST_COPY = 8, 10
 
@@ -193,11 +193,11 @@ def shape_of(max_parts: int, *, least: int) -> PlanShape:
     )
 
 
-def best_by_force(layout: str, max_parts: int, *, least: int) -> float:
+def minimum_sent_bytes(layout: str, max_parts: int, *, least: int) -> float:
     """Return the minimum of sent bytes of all plans with at most this number of parts; infinite if there is none.
 
-    A part may begin and end anywhere. It is sent, or copied where all of it is zeros or all of it as in the base; each
-    but the last has a least length. Nothing is known here of gaps, or of which of them are cheap.
+    A part may begin and end anywhere. It is copied if all of it is zeros or unchanged, and sent otherwise; each part
+    but the last has a minimum length. The search uses no knowledge of gaps.
     """
     size = len(layout)
     fewest = [[math.inf] * (max_parts + 1) for _ in range(size + 1)]
@@ -221,35 +221,35 @@ def best_by_force(layout: str, max_parts: int, *, least: int) -> float:
     st.integers(1, 4),
 )
 def test_over_the_limit_the_cheapest_gaps_are_sent(runs: list[tuple[str, int]], max_parts: int, least: int) -> None:
-    """The bytes sent exceed those of the best plan, found by brute force, by one gap at most, whenever there is one.
+    """The sent bytes exceed those of the best plan, found by brute force, by one gap at most.
 
-    On a real disk one gap of ten thousand is nothing; here, where there are nine runs, the greedy choice shows.
+    On a real disk one gap of ten thousand does not matter; with nine runs the effect of the greedy choice is visible.
 
-    A run that is shorter than a part may be (100 KB in truth) may cost what it lacks, and a part, where it takes that
-    from the wrong neighbour.
+    A run that is shorter than the minimum part (100 KB in OSS) may cost the missing bytes and one part, if it takes
+    them from the wrong neighbour.
     """
     layout = "".join(letter * length for letter, length in runs)
     whole = [(letter, len(list(run))) for letter, run in itertools.groupby(layout)]
     assume(all(length <= LONGEST_COPY for letter, length in whole if letter != "#"))
     lacking = [least - length for _, length in whole if length < least]
     assume(max_parts > len(lacking))
-    best = best_by_force(layout, max_parts - len(lacking), least=least)
+    best = minimum_sent_bytes(layout, max_parts - len(lacking), least=least)
     shape = shape_of(max_parts, least=least)
     plan = plan_of(layout, shape=shape, unit=1)
     if best == math.inf:
         assert len(plan.parts) <= max_parts, "longer parts, since no cut is enough"
         return
-    check(plan, shape)
+    assert_valid(plan, shape)
     longest_gap = max((length for letter, length in whole if letter != "#"), default=0)
     assert plan.bytes_of(PartKind.SEND) <= best * 1.01 + sum(lacking) + longest_gap
     assert plan.gap_bytes == plan.bytes_of(PartKind.SEND) - layout.count("#")
 
 
 def lower_bound(data: Sequence[Range], size_bytes: int, *, price: int) -> float:
-    """Return bytes that no plan of 10,000 parts can be below: the Lagrangian dual at a price for each part.
+    """Return a lower bound of the sent bytes of all plans with 10,000 parts: the Lagrangian dual at a price per part.
 
-    Found by going over the disk once with the cheapest way to come so far, for each fill of a part of data that is
-    open. Whatever the price, the result is a bound; a good price makes it a close one.
+    One pass over the disk keeps the cheapest way for each fill of the open part. The result is a bound at any price;
+    a suitable price makes the bound tight.
     """
     edges = [(0, 0), *data, (size_bytes, size_bytes)]
     ways: list[tuple[float, int]] = [(0.0, MAX_SEND_BYTES)]  # cost so far, fill of the open part
@@ -273,7 +273,7 @@ def _filled(way: tuple[float, int], length: int, price: int, *, gap_cost: int) -
 
 
 def clusters(rng: random.Random, *, count: int = 1_500) -> list[Range]:
-    """Return extents as file systems put them: clusters of 20."""
+    """Return extents in clusters of 20, as file systems place them."""
     data: list[Range] = []
     for cluster in range(count):
         position = cluster * (500 * GIB // count // UNIT) * UNIT
@@ -285,7 +285,7 @@ def clusters(rng: random.Random, *, count: int = 1_500) -> list[Range]:
 
 
 def scattered(rng: random.Random, *, extents: int = 12_000) -> list[Range]:
-    """Return extents at random, as no file system would."""
+    """Return extents at random offsets."""
     cuts = sorted(rng.sample(range(500 * GIB // UNIT), extents * 2))
     return [(first * UNIT, end * UNIT) for first, end in zip(cuts[::2], cuts[1::2], strict=True)]
 
@@ -298,13 +298,13 @@ def scattered(rng: random.Random, *, extents: int = 12_000) -> list[Range]:
         pytest.param(scattered, 8, 28 * MIB, id="12,000 scattered"),
     ],
 )
-def test_500_gib_are_within_1_percent_of_what_no_plan_can_be_below(
+def test_a_plan_of_500_gib_is_within_1_percent_of_the_lower_bound(
     extents: Callable[[random.Random], list[Range]], seed: int, price: int
 ) -> None:
-    """On disks that are too large for brute force, against a bound."""
+    """These disks are too large for brute force."""
     data = extents(random.Random(seed))
     plan = plan_upload(500 * GIB, data)
-    check(plan)
+    assert_valid(plan)
     assert MAX_PARTS - 20 <= len(plan.parts) <= MAX_PARTS
     assert plan.bytes_of(PartKind.SEND) <= lower_bound(data, 500 * GIB, price=price) * 1.01
 
@@ -319,6 +319,6 @@ def test_500_gib_are_within_1_percent_of_what_no_plan_can_be_below(
         ([(5, 6)], [(0, 3), (8, 9)], [(5, 6)]),
     ],
 )
-def test_subtract(ranges: list[Range], holes: list[Range], left: list[Range]) -> None:
-    """What is left of ranges without holes."""
+def test_subtract_returns_ranges_outside_the_holes(ranges: list[Range], holes: list[Range], left: list[Range]) -> None:
+    """Ranges without holes in them are unchanged."""
     assert list(subtract(ranges, holes)) == left

@@ -1,4 +1,4 @@
-"""Decisions about parts, without threads, a queue or a clock."""
+"""Tests of the scheduler: decisions about parts, without threads, a queue or a clock."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ from aliyun_import.upload.plan import BaseObject, PartKind, UploadPlan, plan_upl
 from aliyun_import.upload.transfer.parts import DonePart
 from aliyun_import.upload.transfer.scheduler import BREAKS_ALLOWED, COPIES, CORRUPTED_ATTEMPTS, PartTask, Scheduler
 
-CERTAIN = replace(PATIENT, jitter=lambda: 1.0)  # the whole window is waited
+WITHOUT_JITTER = replace(PATIENT, jitter=lambda: 1.0)  # each wait is the whole window
 DENSE = plan_upload(64 * MIB, [(0, 64 * MIB)])
 MIXED = plan_upload(
     96 * MIB, [(0, 8 * MIB)], unchanged=[(8 * MIB, 24 * MIB), (40 * MIB, 48 * MIB)], base=BaseObject(key="b", etag="E")
@@ -33,11 +33,11 @@ MIXED = plan_upload(
 
 def scheduler_of(plan: UploadPlan, *, jobs: int | None = None) -> Scheduler:
     """Return a scheduler of all parts of a plan, at time 0."""
-    return Scheduler(plan, plan.parts, disk="disk.raw", now_s=0.0, jobs=jobs, policy=CERTAIN)
+    return Scheduler(plan, plan.parts, disk="disk.raw", now_s=0.0, jobs=jobs, policy=WITHOUT_JITTER)
 
 
 def done(task: PartTask) -> DonePart:
-    """Return the part that a task makes."""
+    """Return the part of a task as done."""
     part = task.part
     return DonePart(number=part.number, start=part.start, length=part.length, crc64=1, etag="E", proof="crc64")
 
@@ -48,20 +48,20 @@ def failure(kind: type[AliyunImportError], *, retry_after_s: float | None = None
 
 
 def run(scheduler: Scheduler, *, now_s: float = 0.0) -> list[PartTask]:
-    """Make all parts that are left, and return the tasks in the order in which they were started."""
+    """Complete all remaining parts, and return the tasks in the order in which they were started."""
     started: list[PartTask] = []
     while scheduler.has_work:
         now_s += scheduler.wait_s(now_s) or 0.0
         tasks = scheduler.start(now_s)
-        assert tasks, "nothing starts, and something is left"
+        assert tasks, "no task starts although parts remain"
         for task in tasks:
             scheduler.succeeded(task, done(task))
         started += tasks
     return started
 
 
-def test_all_parts_are_started_once_and_are_done() -> None:
-    """At most as many at a time as there are jobs, in the order of the disk."""
+def test_every_part_is_started_once() -> None:
+    """At most as many tasks as jobs run at a time, in the order of the disk."""
     scheduler = scheduler_of(DENSE, jobs=3)
     assert len(scheduler.start(0.0)) == 3
     assert scheduler.start(0.0) == []
@@ -80,7 +80,7 @@ def test_copies_do_not_wait_for_sent_parts() -> None:
 
 
 def test_a_failed_part_is_retried_when_its_wait_is_over() -> None:
-    """Not before; the wait is that of the policy or of the service."""
+    """The wait is the policy's, or the one that the service requested."""
     for asked_s, wait_s in ((None, 1.0), (17.0, 17.0)):
         scheduler = scheduler_of(DENSE, jobs=1)
         (task,) = scheduler.start(0.0)
@@ -93,18 +93,18 @@ def test_a_failed_part_is_retried_when_its_wait_is_over() -> None:
         assert (again.part, again.attempt) == (task.part, 2)
 
 
-def test_a_part_that_waits_holds_its_worker_while_the_network_may_be_down() -> None:
-    """Otherwise every part would fail once; after a timeout or corruption other parts are sent meanwhile."""
+def test_a_waiting_part_blocks_its_worker_after_a_lost_connection() -> None:
+    """Otherwise every part would fail once; after a timeout or corruption, other parts are sent during the wait."""
     for kind, others in ((ConnectionLost, 0), (TimedOut, 1), (PartCorrupted, 1)):
-        scheduler = Scheduler(DENSE, DENSE.parts[:2], disk="d", now_s=0.0, jobs=1, policy=CERTAIN)
+        scheduler = Scheduler(DENSE, DENSE.parts[:2], disk="d", now_s=0.0, jobs=1, policy=WITHOUT_JITTER)
         (task,) = scheduler.start(0.0)
         task.part = replace(task.part, length=1 * MIB)  # too short to be split
         scheduler.failed(task, failure(kind), 0.0)
         assert len(scheduler.start(0.0)) == others
 
 
-def test_the_attempts_end() -> None:
-    """Twelve for a transient failure, three for corruption; the last error is raised."""
+def test_the_number_of_attempts_is_bounded() -> None:
+    """It is twelve for a transient failure and three for corruption; then the last error is raised."""
     for kind, attempts in ((TransientError, PATIENT.attempts), (PartCorrupted, CORRUPTED_ATTEMPTS)):
         scheduler, now_s = scheduler_of(DENSE, jobs=1), 0.0
         error = failure(kind)
@@ -119,17 +119,17 @@ def test_the_attempts_end() -> None:
 
 
 @pytest.mark.parametrize("kind", [DiskTruncated, UploadNotFound, PermissionDenied])
-def test_a_final_error_of_a_sent_part_is_raised(kind: type[AliyunImportError]) -> None:
-    """At once: no retry helps."""
+def test_a_final_error_of_a_sent_part_is_raised_at_once(kind: type[AliyunImportError]) -> None:
+    """It is not retried."""
     scheduler = scheduler_of(DENSE, jobs=2)
     tasks = scheduler.start(0.0)
     with pytest.raises(kind):
         scheduler.failed(tasks[0], failure(kind), 0.0)
-    assert scheduler.busy == 1, "the other one has to come back"
+    assert scheduler.busy == 1, "the other task is still running"
 
 
-def test_a_time_out_splits_all_parts_that_are_left() -> None:
-    """Into pieces of 1 MiB, with one note about it; what is in flight is split when it fails."""
+def test_a_timeout_splits_all_remaining_parts() -> None:
+    """They become pieces of 1 MiB, with one note; a part in flight is split when it fails."""
     scheduler = scheduler_of(DENSE, jobs=2)
     first, second = scheduler.start(0.0)
     (event,) = scheduler.failed(first, failure(TimedOut), 0.0)
@@ -140,8 +140,8 @@ def test_a_time_out_splits_all_parts_that_are_left() -> None:
     assert sum(task.part.length for task in pieces) == 64 * MIB
 
 
-def test_a_connection_that_breaks_over_and_over_under_one_part_splits_it() -> None:
-    """The third time; until then the part is tried as it is."""
+def test_a_part_whose_connection_breaks_three_times_is_split() -> None:
+    """Until then it is retried as it is."""
     scheduler, now_s = scheduler_of(DENSE, jobs=1), 0.0
     for _ in range(BREAKS_ALLOWED - 1):
         now_s += scheduler.wait_s(now_s) or 0.0
@@ -154,10 +154,10 @@ def test_a_connection_that_breaks_over_and_over_under_one_part_splits_it() -> No
     assert isinstance(event, Noted)
 
 
-def test_throttling_halves_the_workers_for_sent_and_for_copied_parts() -> None:
-    """A 503 and a time-out do; a broken connection does not. A part that waits holds its worker."""
+def test_throttling_and_timeouts_halve_the_workers() -> None:
+    """A broken connection does not. A waiting part blocks its worker, except after a timeout."""
     for kind, allowed in ((Throttled, 1), (TimedOut, 2), (ConnectionLost, 3)):
-        scheduler = Scheduler(DENSE, DENSE.parts, disk="d", now_s=0.0, jobs=4, policy=CERTAIN)
+        scheduler = Scheduler(DENSE, DENSE.parts, disk="d", now_s=0.0, jobs=4, policy=WITHOUT_JITTER)
         tasks = scheduler.start(0.0)
         assert len(tasks) == 4
         scheduler.failed(tasks[0], failure(kind), 10.0)
@@ -167,7 +167,7 @@ def test_throttling_halves_the_workers_for_sent_and_for_copied_parts() -> None:
 
 
 def test_refused_copies_are_sent_instead() -> None:
-    """The part, and all that wait to be copied from the same object; a store without copies sends both kinds."""
+    """So are all waiting parts with the same source; for a store without copies both kinds are sent."""
     for kind, sent in ((BaseChanged, {PartKind.BASE}), (CopyRefused, COPIES), (PermissionDenied, {PartKind.BASE})):
         scheduler = scheduler_of(MIXED, jobs=1)
         task = next(task for task in scheduler.start(0.0) if task.part.kind is not PartKind.SEND)
@@ -180,8 +180,8 @@ def test_refused_copies_are_sent_instead() -> None:
         assert not {task.part.kind for task in scheduler.start(0.0)} & sent
 
 
-def test_a_base_that_is_not_what_its_manifest_claims_is_set_aside() -> None:
-    """No attempt makes such a copy right: its ranges are sent, with a warning that names it and the bytes."""
+def test_a_base_that_differs_from_its_manifest_is_not_used() -> None:
+    """A retry can't succeed: its ranges are sent, with a warning that names the base and the bytes."""
     scheduler = scheduler_of(MIXED, jobs=1)
     task = next(task for task in scheduler.start(0.0) if task.part.kind is PartKind.BASE)
     (event,) = scheduler.failed(task, failure(PartCorrupted), 0.0)
@@ -191,8 +191,8 @@ def test_a_base_that_is_not_what_its_manifest_claims_is_set_aside() -> None:
     assert scheduler.refused == {PartKind.BASE}
 
 
-def test_zeros_that_arrive_corrupted_are_copied_again() -> None:
-    """Their source was proven, so that another attempt may be right."""
+def test_a_corrupted_copy_of_zeros_is_repeated() -> None:
+    """The source was proven, so another attempt may succeed."""
     plan = plan_upload(64 * MIB, [(0, 8 * MIB)])
     scheduler = scheduler_of(plan, jobs=1)
     task = next(task for task in scheduler.start(0.0) if task.part.kind is PartKind.ZERO)
@@ -201,10 +201,10 @@ def test_zeros_that_arrive_corrupted_are_copied_again() -> None:
     assert scheduler.refused == frozenset()
 
 
-def test_parts_from_before_count() -> None:
-    """A resumed transfer begins with them, and its progress includes them."""
+def test_parts_of_an_earlier_run_count_as_done() -> None:
+    """A resumed transfer starts with them in its progress."""
     before = DonePart(number=DENSE.parts[0].number, start=0, length=DENSE.parts[0].length, crc64=1, etag="E", proof="")
-    scheduler = Scheduler(DENSE, DENSE.parts[1:], disk="d", now_s=0.0, done=[before], policy=CERTAIN)
+    scheduler = Scheduler(DENSE, DENSE.parts[1:], disk="d", now_s=0.0, done=[before], policy=WITHOUT_JITTER)
     progress = scheduler.progress(0, 1.0)
     assert (progress.done_bytes, progress.parts_done, progress.parts) == (before.length, 1, len(DENSE.parts))
     assert progress.send_bytes == 64 * MIB - before.length
@@ -212,9 +212,9 @@ def test_parts_from_before_count() -> None:
 
 @pytest.mark.parametrize(("rate", "pieces", "at_once"), [(1_000_000, 5, 2), (100_000, 8, 2), (8_000_000, 1, 2)])
 def test_a_rate_limit_bounds_what_a_kill_loses(rate: int, pieces: int, at_once: int) -> None:
-    """Few workers, and parts of at most two seconds of the whole rate, down to 1 MiB."""
+    """There are few workers, and parts of at most two seconds of the rate, but at least 1 MiB."""
     plan = plan_upload(64 * MIB, [(0, 64 * MIB)])
-    scheduler = Scheduler(plan, plan.parts, disk="d", now_s=0.0, limit_rate_bytes_s=rate, policy=CERTAIN)
+    scheduler = Scheduler(plan, plan.parts, disk="d", now_s=0.0, limit_rate_bytes_s=rate, policy=WITHOUT_JITTER)
     started = scheduler.start(0.0)
     assert len(started) == at_once
     assert scheduler.progress(0, 0.0).parts == len(plan.parts) * pieces

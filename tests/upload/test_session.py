@@ -1,4 +1,4 @@
-"""Tests of the upload's journal entries: they are read as they were written."""
+"""Tests of the record of an upload in the journal."""
 
 import random
 from dataclasses import replace
@@ -17,8 +17,8 @@ PLAN = plan_upload(1 * GIB, [(0, 512 * MIB)])
 PART = DonePart(number=1, start=0, length=8 * MIB, crc64=(1 << 64) - 1, etag="E", proof="crc64")
 
 
-def test_a_plan_comes_back_as_it_was() -> None:
-    """With its base and its numbers, and in few bytes: runs of equal parts are counted."""
+def test_a_decoded_plan_equals_the_encoded_one() -> None:
+    """Runs of equal parts are counted, so that the text is short."""
     rng = random.Random(1)
     cuts = sorted(rng.sample(range(4000), 600))
     data = [(first * 128 * KIB, end * 128 * KIB) for first, end in zip(cuts[::2], cuts[1::2], strict=True)]
@@ -31,15 +31,15 @@ def test_a_plan_comes_back_as_it_was() -> None:
     assert len(str(encode_plan(plan_upload(500 * GIB, [(0, 500 * GIB)])))) < 100
 
 
-def test_the_lines_fold_to_what_was_done(tmp_path: Path) -> None:
-    """Across runs, and for each disk by itself."""
+def test_the_journal_lines_give_the_record_of_an_upload(tmp_path: Path) -> None:
+    """The record covers several runs, and each disk has its own."""
     with open_journal(tmp_path, {}) as journal:
-        keeper = SessionLog(journal, 0)
-        assert keeper.read() == UploadRecord()
-        keeper.intend(key="k", tag="t", fingerprint=FINGERPRINT, plan=PLAN, zero_stem="z")
-        keeper.started("U")
-        keeper.done([PART, replace(PART, number=9)])
-        keeper.done([])
+        log = SessionLog(journal, 0)
+        assert log.read() == UploadRecord()
+        log.intend(key="k", tag="t", fingerprint=FINGERPRINT, plan=PLAN, zero_stem="z")
+        log.started("U")
+        log.done([PART, replace(PART, number=9)])
+        log.done([])
     with open_journal(tmp_path, {}) as journal:
         record = SessionLog(journal, 0).read()
         assert (record.key, record.tag, record.upload_id) == ("k", "t", "U")
@@ -49,25 +49,25 @@ def test_the_lines_fold_to_what_was_done(tmp_path: Path) -> None:
         assert SessionLog(journal, 1).read() == UploadRecord()
 
 
-def test_what_was_dropped_does_not_come_back(tmp_path: Path) -> None:
-    """Neither the upload nor its parts."""
+def test_a_dropped_upload_is_not_in_the_record(tmp_path: Path) -> None:
+    """Its parts are not, either."""
     with open_journal(tmp_path, {}) as journal:
-        keeper = SessionLog(journal, 0)
-        keeper.intend(key="k", tag="t", fingerprint=FINGERPRINT, plan=PLAN, zero_stem="z")
-        keeper.started("U")
-        keeper.done([PART])
-        keeper.dropped("disk-changed")
-        # But for the stem of the object of zeros, which may exist.
-        assert keeper.read() == UploadRecord(zero_stem="z")
+        log = SessionLog(journal, 0)
+        log.intend(key="k", tag="t", fingerprint=FINGERPRINT, plan=PLAN, zero_stem="z")
+        log.started("U")
+        log.done([PART])
+        log.dropped("disk-changed")
+        # The stem of the zero object remains, because the object may exist.
+        assert log.read() == UploadRecord(zero_stem="z")
 
 
-def test_the_object_comes_back(tmp_path: Path) -> None:
-    """As the result that the first run gave."""
+def test_a_finished_object_is_in_the_record(tmp_path: Path) -> None:
+    """It equals the result of the first run."""
     uploaded = UploadedObject(
         bucket="b", key="k", size_bytes=1, crc64=(1 << 64) - 1, etag="E", proof="p", made_by_us=True, sent_bytes=1
     )
     with open_journal(tmp_path, {}) as journal:
-        keeper = SessionLog(journal, 0)
-        keeper.finished(uploaded, fingerprint=FINGERPRINT)
-        assert keeper.read().finished == uploaded
-        assert keeper.read().fingerprint == FINGERPRINT
+        log = SessionLog(journal, 0)
+        log.finished(uploaded, fingerprint=FINGERPRINT)
+        assert log.read().finished == uploaded
+        assert log.read().fingerprint == FINGERPRINT

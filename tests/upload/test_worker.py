@@ -1,4 +1,4 @@
-"""The body of a part: exact, in small memory, checksummed as it goes."""
+"""Tests of the body of a part: its bytes, its memory, and its CRC-64."""
 
 import os
 import threading
@@ -27,8 +27,8 @@ def body_of(source: Disk, *, start: int, length: int, chunks: list[int], cancel:
     return RangeBody(source, memoryview(bytearray(65_536)), start=start, length=length, on_chunk=on_chunk)
 
 
-def test_it_yields_its_range_and_computes_its_crc(tmp_path: Path) -> None:
-    """As many times as it is iterated, which a retry below us may do; never more than a buffer at once."""
+def test_a_body_yields_its_range_and_computes_its_crc(tmp_path: Path) -> None:
+    """It may be iterated again, as a retry does; no chunk is longer than the buffer."""
     (tmp_path / "disk").write_bytes(CONTENT)
     chunks: list[int] = []
     with open_disk(tmp_path / "disk") as source:
@@ -42,8 +42,8 @@ def test_it_yields_its_range_and_computes_its_crc(tmp_path: Path) -> None:
         assert sum(chunks) == 2 * 500_000
 
 
-def test_one_that_was_not_read_to_its_end_has_no_crc(tmp_path: Path) -> None:
-    """A part that was answered before all of it was sent is not proven by half of it."""
+def test_a_body_that_was_not_read_to_its_end_has_no_crc(tmp_path: Path) -> None:
+    """A part that was answered before all of it was sent is not proven."""
     (tmp_path / "disk").write_bytes(CONTENT)
     with open_disk(tmp_path / "disk") as source:
         body = body_of(source, start=0, length=500_000, cancel=threading.Event(), chunks=[])
@@ -51,22 +51,22 @@ def test_one_that_was_not_read_to_its_end_has_no_crc(tmp_path: Path) -> None:
         assert body.crc64 is None
 
 
-def test_a_stop_ends_it_at_the_next_chunk(tmp_path: Path) -> None:
-    """Not at the end of a part of 64 MiB on a slow line."""
+def test_a_cancelled_body_ends_at_the_next_chunk(tmp_path: Path) -> None:
+    """A part of 64 MiB on a slow network does not delay the end of the run."""
     (tmp_path / "disk").write_bytes(CONTENT)
-    stop = threading.Event()
+    cancel = threading.Event()
     chunks: list[int] = []
     with open_disk(tmp_path / "disk") as source:
-        reading = iter(body_of(source, start=0, length=500_000, cancel=stop, chunks=chunks))
+        reading = iter(body_of(source, start=0, length=500_000, cancel=cancel, chunks=chunks))
         next(reading)
-        stop.set()
+        cancel.set()
         with pytest.raises(Interrupted):
             next(reading)
     assert len(chunks) == 1
 
 
-def test_a_read_error_comes_out_as_it_is(tmp_path: Path) -> None:
-    """With the offset, for a message that helps."""
+def test_a_read_error_has_its_offset(tmp_path: Path) -> None:
+    """It is raised unchanged."""
     (tmp_path / "disk").write_bytes(CONTENT)
     with open_disk(tmp_path / "disk") as source, pytest.raises(DiskError) as raised:
         crc64_of_range(source, start=900_000, length=200_000, on_chunk=lambda _: None)

@@ -1,4 +1,4 @@
-"""Scene of the upload's tests: a disk, a store, a journal, and the events."""
+"""Setup of the upload's tests: a disk, a store, a journal, and the emitted events."""
 
 import itertools
 import random
@@ -22,36 +22,36 @@ from tests.steered import SteeredClock
 from tests.upload.scripted_store import ScriptedStore
 
 UNIT = 256 * KIB
-# Least size of a sent part under the fixture `small_parts`. The tests spend most of their time on copying bytes.
+# Minimum size of a sent part with the fixture `small_parts`: most of the tests' time is copying of bytes.
 PART = 4 * UNIT
 E = TypeVar("E", bound=Event)
 
 
 @cache
 def data_of(letter: str) -> bytes:
-    """Return the unit of data for a letter."""
+    """Return the unit of random data that belongs to a letter."""
     return random.Random(letter).randbytes(UNIT)
 
 
-def unsampled(size_bytes: int, *, after: int = 0) -> int:
-    """Return an offset of a disk of this size at which the sample of its content does not look."""
+def unsampled_offset(size_bytes: int, *, after: int = 0) -> int:
+    """Return an offset above `after` that is outside the sample of a disk of this size."""
     pairs = itertools.pairwise(sample_ranges(size_bytes))
     return next(start + length for (start, length), (following, _) in pairs if after < start + length < following)
 
 
 class Killed(BaseException):
-    """Replaces SIGKILL; the package does not catch it."""
+    """Raised in place of SIGKILL: no handler of the engine catches it."""
 
 
 @dataclass
-class Scene:
-    """A disk and where it goes. The same scene pushed again is the same command run again."""
+class UploadSetup:
+    """A disk and the target of its upload. A second push with the same setup is the same command run again."""
 
     directory: Path
     store: ScriptedStore = field(default_factory=ScriptedStore)
     clock: SteeredClock = field(default_factory=SteeredClock)
     events: list[Event] = field(default_factory=list)
-    stop: threading.Event = field(default_factory=threading.Event)
+    cancel: threading.Event = field(default_factory=threading.Event)
     options: TransferOptions = field(default_factory=lambda: TransferOptions(jobs=2))
     key: str | None = None
     base_key: str | None = None
@@ -64,12 +64,12 @@ class Scene:
 
     @property
     def context(self) -> Context:
-        """The context of a run: steered time, and a list of what was emitted."""
-        return Context(clock=self.clock, emit=self.events.append, cancel=self.stop)
+        """The context of a run, with the steered clock and the list of events."""
+        return Context(clock=self.clock, emit=self.events.append, cancel=self.cancel)
 
     @property
-    def delivery(self) -> UploadRequest:
-        """Where the disk is pushed to."""
+    def request(self) -> UploadRequest:
+        """The request to upload the disk."""
         return UploadRequest(
             disk_index=0,
             region="cn-hangzhou",
@@ -80,7 +80,7 @@ class Scene:
         )
 
     def write_disk(self, layout: str, *, unit: int = UNIT) -> bytes:
-        """Write a disk: each letter is a unit, "." a hole, "0" zeros that are written, others are random by letter."""
+        """Write a disk of one unit per character: "." is a hole, "0" written zeros, a letter its random data."""
         parts = [bytes(unit) if letter in ".0" else data_of(letter) * (unit // UNIT) for letter in layout]
         with self.path.open("wb") as file:
             for letter, part in zip(layout, parts, strict=True):
@@ -92,18 +92,18 @@ class Scene:
         return b"".join(parts)
 
     def push(self, *, store: ObjectStore | None = None) -> UploadedObject:
-        """Deliver the disk."""
+        """Upload the disk."""
         with open_disk(self.path) as disk, open_journal(self.directory / self.state, {"name": "web"}) as journal:
             return upload_disk(
-                disk, self.delivery, self.context, store=store or self.store, journal=journal, options=self.options
+                disk, self.request, self.context, store=store or self.store, journal=journal, options=self.options
             )
 
     def preview(self, *, has_bucket: bool = True) -> Preview:
-        """Return what a push would do."""
+        """Return the preview of a push."""
         with open_disk(self.path) as disk:
             return preview_upload(
                 disk,
-                self.delivery,
+                self.request,
                 self.context,
                 store=self.store,
                 journal=copy_journal(self.directory / self.state, {"name": "web"}),
@@ -111,6 +111,6 @@ class Scene:
                 has_bucket=has_bucket,
             )
 
-    def said(self, kind: type[E]) -> list[E]:
-        """Return the events of one kind."""
+    def events_of(self, kind: type[E]) -> list[E]:
+        """Return the events of one class."""
         return [event for event in self.events if isinstance(event, kind)]

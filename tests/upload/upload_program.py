@@ -1,8 +1,8 @@
-"""Program that uploads one disk to a sandbox in real time, in a child that a test can kill.
+"""Program that uploads one disk to a sandbox in real time, in a child process that a test can kill.
 
-Arguments: disk, state directory, endpoint URL, key id, secret. It imports the tool once, and forks a child for each
-line that it reads: bytes a second (0 for as fast as it goes). A child prints its process id, a line at each progress,
-and the object's key at the end; after it there is a line "ended" with its exit code, negative for the signal.
+Arguments: disk, state directory, endpoint URL, key id, secret. The program imports the tool once, and forks a child
+for each line of stdin: the rate limit in bytes per second, 0 for none. A child prints its process id, a line at each
+progress event, and the object's key at the end. Then the program prints "ended" and the exit code (negative: a signal).
 """
 
 import os
@@ -20,19 +20,19 @@ from aliyun_import.journal import open_journal
 from aliyun_import.upload import plan
 from aliyun_import.upload.context import TransferOptions, UploadRequest
 from aliyun_import.upload.upload import upload_disk
-from tests.upload.scene import PART
+from tests.upload.upload_setup import PART
 
 WORKERS = 2
 
 
-def tell(event: Event) -> None:
-    """Print the progress."""
+def print_progress(event: Event) -> None:
+    """Print the sent bytes of a progress event."""
     if isinstance(event, UploadProgress):
         print(event.sent_bytes, flush=True)
 
 
-def deliver(rate: float) -> None:
-    """Upload the disk, or be killed during it."""
+def upload_once(rate: float) -> None:
+    """Upload the disk."""
     disk, state, url, key_id, secret = sys.argv[1:]
     keys = {"ALIBABA_CLOUD_ACCESS_KEY_ID": key_id, "ALIBABA_CLOUD_ACCESS_KEY_SECRET": secret}
     store = OssStore(
@@ -40,7 +40,7 @@ def deliver(rate: float) -> None:
         endpoints=resolve_endpoints("cn-hangzhou", endpoint_url=url),
         credentials=load_credentials(environment=keys),
     )
-    delivery = UploadRequest(
+    request = UploadRequest(
         disk_index=0,
         region="cn-hangzhou",
         key=None,
@@ -52,8 +52,8 @@ def deliver(rate: float) -> None:
         print(os.getpid(), flush=True)
         uploaded = upload_disk(
             source,
-            delivery,
-            system_context(emit=tell),
+            request,
+            system_context(emit=print_progress),
             store=store,
             journal=journal,
             options=TransferOptions(jobs=WORKERS, limit_rate_bytes_s=rate or None),
@@ -62,14 +62,14 @@ def deliver(rate: float) -> None:
 
 
 def main() -> None:
-    """Fork a child for each line, and write how it ended."""
+    """Fork a child for each line of stdin and print its exit code."""
     plan.MIN_SEND_BYTES = PART
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
             try:
-                deliver(float(line))
-            except BaseException:  # noqa: BLE001 -- a child must not go on as its parent
+                upload_once(float(line))
+            except BaseException:  # noqa: BLE001 -- a child must not continue as its parent
                 traceback.print_exc()
                 os._exit(1)
             os._exit(0)
