@@ -21,17 +21,17 @@ _REGION = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 
 # Finance regions whose OSS hosts do not follow oss-{region} ("Regions and endpoints"); None: no public host.
-_ODD_OSS_PUBLIC: Mapping[str, str | None] = MappingProxyType({
+_IRREGULAR_OSS_PUBLIC: Mapping[str, str | None] = MappingProxyType({
     "cn-hangzhou-finance": "oss-cn-hzfinance.aliyuncs.com",
     "cn-shanghai-finance-1": "oss-cn-shanghai-finance-1-pub.aliyuncs.com",
     "cn-shenzhen-finance-1": "oss-cn-szfinance.aliyuncs.com",
     "cn-beijing-finance-1": None,
 })  # fmt: skip
-_ODD_OSS_INTERNAL: Mapping[str, str] = MappingProxyType({
+_IRREGULAR_OSS_INTERNAL: Mapping[str, str] = MappingProxyType({
     "cn-hangzhou-finance": "oss-cn-hzfinance-internal.aliyuncs.com",
 })  # fmt: skip
 # Regions by a bucket's Location, where that does not follow oss-{region}.
-_ODD_LOCATIONS: Mapping[str, str] = MappingProxyType({
+_IRREGULAR_LOCATIONS: Mapping[str, str] = MappingProxyType({
     "oss-cn-hzfinance": "cn-hangzhou-finance",
     "oss-cn-hzjbp-a": "cn-hangzhou-finance",
     "oss-cn-hzjbp-b": "cn-hangzhou-finance",
@@ -39,7 +39,7 @@ _ODD_LOCATIONS: Mapping[str, str] = MappingProxyType({
     "oss-cn-shanghai-finance-1-pub": "cn-shanghai-finance-1",
 })  # fmt: skip
 # In this region ECS answers on the central host only.
-_ODD_ECS: Mapping[str, str] = MappingProxyType({"cn-hangzhou-finance": "ecs.aliyuncs.com"})
+_IRREGULAR_ECS: Mapping[str, str] = MappingProxyType({"cn-hangzhou-finance": "ecs.aliyuncs.com"})
 
 
 class OssStyle(StrEnum):
@@ -94,13 +94,13 @@ def resolve_endpoints(
         )
     given = {name: url for name, url in (overrides or {}).items() if url}
 
-    def elsewhere(service: str) -> str | None:
+    def override(service: str) -> str | None:
         url = given.get(service) or endpoint_url
         option = f"ALIYUN_IMPORT_ENDPOINT_URL_{service}" if given.get(service) else "--endpoint-url"
         return check_url(url, option=option, allow_insecure=allow_insecure) if url else None
 
-    stand_in = elsewhere("OSS")
-    oss, style = stand_in, OssStyle.PATH
+    oss_override = override("OSS")
+    oss, style = oss_override, OssStyle.PATH
     if oss_endpoint:
         oss = check_url(oss_endpoint, option="--oss-endpoint", allow_insecure=allow_insecure)
         # The name of a bucket can't precede an IP address.
@@ -110,13 +110,14 @@ def resolve_endpoints(
         region=region,
         oss=oss or _oss_url(region, oss_endpoint_type),
         oss_style=style if oss else OssStyle.VIRTUAL,
-        oss_regional=stand_in or _regional(region, oss if oss_endpoint and not oss_cname else None, oss_endpoint_type),
-        oss_regional_style=OssStyle.PATH if stand_in else OssStyle.VIRTUAL,
-        ecs=elsewhere("ECS") or f"https://{_ODD_ECS.get(region, f'ecs.{region}.aliyuncs.com')}",
+        oss_regional=oss_override
+        or _regional(region, oss if oss_endpoint and not oss_cname else None, oss_endpoint_type),
+        oss_regional_style=OssStyle.PATH if oss_override else OssStyle.VIRTUAL,
+        ecs=override("ECS") or f"https://{_IRREGULAR_ECS.get(region, f'ecs.{region}.aliyuncs.com')}",
         # RAM is global; the global STS host answers GetCallerIdentity for every region.
-        ram=elsewhere("RAM") or "https://ram.aliyuncs.com",
-        sts=elsewhere("STS") or "https://sts.aliyuncs.com",
-        vpc=elsewhere("VPC") or f"https://vpc.{region}.aliyuncs.com",
+        ram=override("RAM") or "https://ram.aliyuncs.com",
+        sts=override("STS") or "https://sts.aliyuncs.com",
+        vpc=override("VPC") or f"https://vpc.{region}.aliyuncs.com",
     )
 
 
@@ -174,13 +175,13 @@ def _is_address(text: str) -> bool:
 
 def internal_oss_url(region: str) -> str:
     """Return the endpoint of OSS that machines in the same region reach without traffic fees."""
-    return f"https://{_ODD_OSS_INTERNAL.get(region, f'oss-{region}-internal.aliyuncs.com')}"
+    return f"https://{_IRREGULAR_OSS_INTERNAL.get(region, f'oss-{region}-internal.aliyuncs.com')}"
 
 
 def region_of_location(location: str) -> str:
     """Return the region id of a bucket's Location ("oss-cn-hangzhou") or of an OSS host name."""
     name = location.removesuffix(".aliyuncs.com").removesuffix("-internal")
-    return _ODD_LOCATIONS.get(name, name.removeprefix("oss-"))
+    return _IRREGULAR_LOCATIONS.get(name, name.removeprefix("oss-"))
 
 
 def is_loopback(url: str) -> bool:
@@ -199,7 +200,7 @@ def _oss_url(region: str, endpoint_type: str) -> str:
         return internal_oss_url(region)
     if endpoint_type == "accelerate":
         return "https://oss-accelerate.aliyuncs.com"
-    host = _ODD_OSS_PUBLIC.get(region, f"oss-{region}.aliyuncs.com")
+    host = _IRREGULAR_OSS_PUBLIC.get(region, f"oss-{region}.aliyuncs.com")
     if host is None:
         raise UsageError(
             f"OSS has no public endpoint in {region}.",
@@ -213,5 +214,5 @@ def _regional(region: str, oss_endpoint: str | None, endpoint_type: str) -> str:
     """Return the endpoint that creates buckets: the user's, unless it is for acceleration, else the region's."""
     if oss_endpoint and "oss-accelerate" not in oss_endpoint:
         return oss_endpoint
-    public = _ODD_OSS_PUBLIC.get(region, "")
+    public = _IRREGULAR_OSS_PUBLIC.get(region, "")
     return _oss_url(region, "internal" if endpoint_type == "internal" or public is None else "public")

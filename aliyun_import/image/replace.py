@@ -57,7 +57,7 @@ def has_temporary_name(image: Image) -> bool:
 
 
 def unnamed(images: ImageService, name: str) -> list[Image]:
-    """Return the images that are to get a name and have a temporary one yet, the usable ones first; no failed one."""
+    """Return the images that still have the temporary name for `name`, usable ones first, without failed ones."""
     found = [one for one in images.images() if has_temporary_name(one) and not one.status.failed]
     ours = [one for one in found if one.name == temporary_name(name, one.tags[PUSH_ID_TAG])]
     return sorted(ours, key=lambda one: not one.is_usable)
