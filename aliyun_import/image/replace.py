@@ -23,7 +23,7 @@ from aliyun_import.services import ImageService
 
 POLICIES = ("rename", "delete")
 # Pattern of the ending that `retired_name` adds.
-_REPLACED = r"-replaced-[0-9A-Za-z]{12,14}"
+_REPLACED = r"-replaced-[0-9]{8}[0-9A-Za-z]{6}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,12 @@ def was_replaced(image: Image, name: str | None = None) -> bool:
 
 
 def retired_name(name: str, new: Image) -> str:
-    """Return the name of the old image after its replacement; it contains the creation time of the new one."""
-    stamp = re.sub(r"[^0-9]", "", new.created)[:14] or re.sub(r"[^A-Za-z0-9]", "", new.image_id)[-12:]
-    return _with_ending(name, f"-replaced-{stamp}")
+    """Return the name of the old image after its replacement: with the creation date of the new one, and its id's end.
+
+    A time alone is no name: two images of one second may replace images of the same name, one after the other.
+    """
+    date = re.sub(r"[^0-9]", "", new.created)[:8]
+    return _with_ending(name, f"-replaced-{date}{re.sub(r'[^A-Za-z0-9]', '', new.image_id)[-6:]}")
 
 
 def next_replacement(new: Image, *, name: str, holder: Image | None, retired: Image | None, policy: str) -> Step | None:

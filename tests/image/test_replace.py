@@ -5,7 +5,15 @@ from dataclasses import replace
 import pytest
 
 from aliyun_import.errors import AliyunImportError, RefusedError
-from aliyun_import.image.replace import Delete, Rename, next_replacement, replace_image, retired_name, temporary_name
+from aliyun_import.image.replace import (
+    Delete,
+    Rename,
+    next_replacement,
+    replace_image,
+    retired_name,
+    temporary_name,
+    was_replaced,
+)
 from aliyun_import.limits import MAX_NAME_CHARS
 from aliyun_import.model.image import Image, ImageStatus
 from tests.image.scripted import REGION, Heard, ScriptedImages, context_of, image, lost, refused, retrying
@@ -13,7 +21,7 @@ from tests.rows import each_row
 
 NEW = image("Available", image_id="m-new", name="disk-new-push1", created="2026-11-24T03:45:10Z")
 OLD = image("Available", image_id="m-old", name="disk", tags={})
-RETIRED = "disk-replaced-20261124034510"
+RETIRED = "disk-replaced-20261124mnew"
 
 
 def there(*found: Image) -> ScriptedImages:
@@ -170,3 +178,16 @@ def test_temporary_and_retired_names_are_within_the_limit(name: str) -> None:
         assert made != name
     assert temporary_name(name, "0f9a-push") == temporary_name(name, "0f9a-push")
     assert retired_name("disk", replace(NEW, created="")) == "disk-replaced-mnew"
+
+
+def test_two_images_of_one_second_give_two_retired_names() -> None:
+    """Two pushes may replace images of one name one after the other, by images that ECS created in the same second."""
+    ids = ["m-bp1fake0000000000001", "m-bp1fake0000000000002"]
+    first, second = (retired_name("disk", replace(NEW, image_id=one)) for one in ids)
+    assert first != second
+    assert all(was_replaced(replace(OLD, name=one), "disk") for one in (first, second))
+
+
+def test_an_image_that_the_user_named_so_was_not_replaced() -> None:
+    """Its name has no date."""
+    assert not was_replaced(replace(OLD, name="disk-replaced-yesterday1234"))
