@@ -83,7 +83,7 @@ def test_another_version_is_an_error(tmp_path: Path) -> None:
     assert path.read_text() == '{"kind":"opened","schema":99}\n'
 
 
-def test_a_second_push_is_told_the_pid_of_the_first(tmp_path: Path) -> None:
+def test_the_error_of_a_second_push_has_the_pid_of_the_first(tmp_path: Path) -> None:
     """Two pushes of one disk to one place exclude each other, across processes."""
     script = (
         "import sys; from pathlib import Path; from aliyun_import.journal import open_journal\n"

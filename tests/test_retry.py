@@ -111,7 +111,7 @@ def test_every_wait_is_emitted_before_it_begins() -> None:
 
 
 @each_row("code", sorted(UNREACHABLE))
-def test_before_the_first_answer_nobody_is_waited_for_long(code: str) -> None:
+def test_before_the_first_answer_there_are_few_attempts(code: str) -> None:
     """A wrong endpoint is reported within seconds; a service that answered once gets all attempts."""
     clock = SteeredClock()
     retry = Retrier(Context(clock=clock))

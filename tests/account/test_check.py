@@ -143,7 +143,7 @@ def test_a_bucket_of_another_region_is_refused(sandbox: Sandbox) -> None:
     assert "cn-shanghai" in (error.remedy or "")
 
 
-def test_somebody_elses_bucket_is_refused(sandbox: Sandbox) -> None:
+def test_the_bucket_of_another_account_is_refused(sandbox: Sandbox) -> None:
     """OSS does not describe it."""
     error = refusal(sandbox, bucket=bucket_there(sandbox, owner_id="2000000000000000"))
     assert error.code == "bucket-denied"

@@ -51,7 +51,7 @@ def test_finance_regions_have_odd_hosts(region: str, public: str, internal: str)
     assert internal_oss_url(region) == f"https://{internal}.aliyuncs.com"
 
 
-def test_a_region_without_a_public_endpoint_says_so() -> None:
+def test_a_region_without_a_public_endpoint_is_an_error() -> None:
     """Beijing's finance region is reached from within only."""
     with pytest.raises(UsageError) as caught:
         resolve_endpoints("cn-beijing-finance-1")

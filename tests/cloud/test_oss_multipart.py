@@ -116,7 +116,7 @@ def test_what_oss_says_about_bytes_is_handed_on(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("code", ["NotImplemented", "OperationNotSupported", "MethodNotAllowed"])
-def test_a_store_without_copies_says_so(code: str, sandbox: Sandbox) -> None:
+def test_a_store_without_copies_has_its_error(code: str, sandbox: Sandbox) -> None:
     """Each of the ways to refuse a copy is "copy-refused", for the engine to send the bytes instead."""
     opened = reach.made_store(sandbox)
     source = opened.put("source", bytes(1000))

@@ -204,7 +204,7 @@ def test_the_image_check_is_waited_for(cloud: Connected) -> None:
     assert heard.warned() == []
 
 
-def test_a_cancelled_import_is_told_as_cancelled(cloud: Connected) -> None:
+def test_a_cancelled_import_is_reported_as_cancelled(cloud: Connected) -> None:
     """Cancelled elsewhere, the wait ends with its own code."""
     ensure(cloud)
     started = start(cloud)
@@ -278,7 +278,7 @@ def test_without_rights_on_ram_the_import_decides(sandbox: Sandbox, cloud: Conne
     assert start(limited, changed=False).task_id
 
 
-def test_without_the_right_to_create_the_administrator_is_told(sandbox: Sandbox) -> None:
+def test_without_the_permission_to_create_the_error_has_steps_for_an_administrator(sandbox: Sandbox) -> None:
     """Exit 4 with the commands and the console page."""
     with pytest.raises(AccessError) as caught:
         ensure(Connected(sandbox, denied=("ram:CreateRole",)))

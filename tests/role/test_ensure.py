@@ -172,7 +172,7 @@ def test_fix_adds_a_statement_and_keeps_the_others() -> None:
     assert heard.changed() == ["extended trust policy of role"]
 
 
-def test_a_trust_policy_that_somebody_repairs_in_between_is_left_alone() -> None:
+def test_a_trust_policy_that_is_repaired_meanwhile_is_not_changed() -> None:
     """No second statement is added beside theirs."""
     roles = there(SYSTEM, trust=FOREIGN_TRUST)
 
@@ -261,7 +261,7 @@ def test_the_commands_survive_a_shell() -> None:
     assert json.loads(words[words.index("--AssumeRolePolicyDocument") + 1]) == json.loads(policy.trust_policy())
 
 
-def test_somebody_who_is_faster_is_fine() -> None:
+def test_a_role_that_another_process_creates_first_is_used() -> None:
     """A role that appears between looking and creating is looked at and completed."""
     roles, heard = ScriptedRoles(), Heard()
 
@@ -304,7 +304,7 @@ def test_inspecting_changes_nothing_and_says_all() -> None:
     assert differences(inspect_role(ScriptedRoles(), NAME, bucket=None)) == (f"There is no role {NAME}.",)
 
 
-def test_a_cloudbox_has_a_role_of_its_own() -> None:
+def test_a_cloudbox_has_another_role() -> None:
     """A location in a CloudBox changes the default role; a role that the user named stays."""
     plain = ImportRequest(region="cn-hangzhou", disks=(), name="disk")
     boxed = ImportRequest(region="cn-hangzhou", disks=(), name="disk", storage_location_arn="arn:acs:cloudbox:x")
@@ -356,7 +356,7 @@ def test_the_user_policy_has_tasks_on_all_resources() -> None:
     assert "aliyun-import-*" in json.dumps(user_policy(None))
 
 
-def test_the_user_policy_makes_nobody_an_administrator() -> None:
+def test_the_user_policy_makes_no_administrator() -> None:
     """Attaching is limited to this role and policy: with "*" a user could give any role every permission."""
     by_action = {action: one["Resource"] for one in user_policy()["Statement"] for action in one["Action"]}
     assert by_action["ram:AttachPolicyToRole"] == [
