@@ -113,7 +113,7 @@ def _failed(seen: BootObservation) -> Judgement | None:
         failed = _judgement(Verdict.FAILS, f"Windows stopped with the error {seen.stop_code}.", _STOP_ERROR, seen)
         return replace(failed, stage=Stage.SYSTEM, stop_code=seen.stop_code)
     if seen.panicked:
-        reason = "The kernel panicked, which it reported to the machine; the console does not say why."
+        reason = "The kernel panicked, which it reported to the machine; the console does not show why."
         return _judgement(Verdict.FAILS, reason, _SERIAL, seen)
     if seen.restarts > MAX_RESTARTS:
         before = first(FAILED, seen.before_restart)

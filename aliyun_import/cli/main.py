@@ -184,7 +184,7 @@ def _unwritable(stdout: GuardedStream) -> AliyunImportError:
         f"The result could not be written to stdout: {reason}.",
         code="stdout-unwritable",
         cause=f"The command itself ended; this is its result:\n{result}" if result else None,
-        remedy="Free space or redirect stdout to another file; the result need not be made again.",
+        remedy="Free space or redirect stdout to another file; the command need not be run again.",
     )
 
 

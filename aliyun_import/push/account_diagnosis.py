@@ -1,7 +1,7 @@
 """Diagnosis of an account for a push: identity, region, bucket, permissions, role.
 
 Every call has no lasting effect: queries, the dry run of ImportImage, a multipart upload that is started and aborted,
-changes of an image and a task that do not exist. A permission that can't be tested without a change (UNTESTED) is
+changes of an image and a task that do not exist. A permission that can't be tested without a change is
 unknown if a push needs it, and then the exit code is not 0.
 """
 
@@ -53,15 +53,6 @@ from aliyun_import.services import (
 
 # `Permission.without` of a permission without which a push fails or can't resume. The others are optional.
 _REQUIRED = "required"
-# Permissions that can't be tested without a change, and when a push needs them.
-UNTESTED = {
-    "ram:CreateRole": "the role does not exist",
-    "ram:AttachPolicyToRole": "the role lacks its policy",
-    "ram:UpdateRole": "the role does not trust ECS, and --fix is given",
-    "oss:PutBucket": "the bucket does not exist",
-    "oss:GetBucketLifecycle": "the bucket is the derived one; without it: a warning",
-    "oss:PutBucketLifecycle": "the bucket is the derived one; without it: a warning",
-}
 _PERMISSIONS = {one.name: one for one in PERMISSIONS}
 # Has the form of a version id; no version has it.
 _NO_VERSION = "CAEQ" + "A" * 60
@@ -238,15 +229,15 @@ def _dry_run(images: ImageService, *, region: str, bucket: str, tags: Mapping[st
 
 def _store_probes(store: ObjectStore, info: BucketInfo) -> Iterator[_Probe]:
     key = f"{PREFIX}doctor-{secrets.token_hex(4)}"
-    begun: list[str] = []
+    upload_ids: list[str] = []
 
     def begin() -> None:
-        begun.append(store.start_upload(key))
+        upload_ids.append(store.start_upload(key))
 
     yield _Probe("oss:PutObject", begin)
-    if begun:
-        yield _Probe("oss:ListParts", lambda: store.list_parts(key, begun[0]))
-        yield _Probe("oss:AbortMultipartUpload", lambda: store.abort(key, begun[0]))
+    if upload_ids:
+        yield _Probe("oss:ListParts", lambda: store.list_parts(key, upload_ids[0]))
+        yield _Probe("oss:AbortMultipartUpload", lambda: store.abort(key, upload_ids[0]))
     yield _Probe("oss:GetObject", lambda: store.head(key))
     yield _Probe("oss:ListObjects", lambda: store.list_objects(key))
     yield _Probe("oss:ListMultipartUploads", lambda: store.list_uploads(key))

@@ -35,7 +35,7 @@ def find_in_ecs(services: Services, context: Context, state_dir: Path) -> tuple[
 
 
 def remove_from_ecs(services: Services, leftover: Leftover, state_dir: Path) -> None:
-    """Delete an instance or an image; succeeds if it is gone. No later boot test continues with the instance."""
+    """Delete an instance or an image; succeeds if it does not exist. Later boot tests do not reuse the instance."""
     if leftover.kind is not LeftoverKind.INSTANCE:
         services.images.delete_image(leftover.key)
         return

@@ -13,7 +13,7 @@ from aliyun_import.journal import Journal
 from aliyun_import.model.request import ImportRequest, parameters
 from aliyun_import.model.roles import Policy, Role
 from aliyun_import.push.boot_stage import refuse_known_failure
-from aliyun_import.push.earlier import Begun
+from aliyun_import.push.earlier import ActivePush
 from aliyun_import.push.options import PushResult, PushRun
 from aliyun_import.push.stages import ask_ecs, upload_request, without_detection
 from aliyun_import.push.state import PushState
@@ -37,7 +37,7 @@ _SHORT_NAMES = {
 
 
 def dry_run(
-    request: ImportRequest, begun: Begun, run: PushRun, journal: Journal, *, offer: InstanceOffer | None
+    request: ImportRequest, active: ActivePush, run: PushRun, journal: Journal, *, offer: InstanceOffer | None
 ) -> PushResult:
     """Return what a push would do from here on, in `plan` (docs/json.md describes it). `journal` is a copy.
 
@@ -45,20 +45,20 @@ def dry_run(
     the push would raise, and what ECS would refuse, except what the push itself would provide. The ids of the result
     are those of an import that the push would follow, else empty.
     """
-    state = begun.state
+    state = active.state
     plan = empty_plan(request)
     plan["boot_test"] = _instance(offer) if offer else None
     if state.submitted:
-        _refuse_known_failure(request, begun, run)
+        _refuse_known_failure(request, active, run)
         plan["steps"] = [_followed(state)]
     else:
-        plan["steps"] = _steps(request, begun, run)
+        plan["steps"] = _steps(request, active, run)
         plan["disks"] = [
-            _disk_plan(run.disks[disk.path], upload_request(request, run.options, index), begun, run, journal)
+            _disk_plan(run.disks[disk.path], upload_request(request, run.options, index), active, run, journal)
             for index, disk in enumerate(request.disks)
             if disk.path
         ]
-        plan["service_says"] = _answer(request, begun, run, keys=[one["key"] for one in plan["disks"]])
+        plan["service_says"] = _answer(request, active, run, keys=[one["key"] for one in plan["disks"]])
     return PushResult(
         region=request.region,
         image_name=request.name,
@@ -96,10 +96,10 @@ def _instance(offer: InstanceOffer) -> dict[str, Any]:
     }
 
 
-def _refuse_known_failure(request: ImportRequest, begun: Begun, run: PushRun) -> None:
-    image = run.services.images.image(begun.state.image_id)
+def _refuse_known_failure(request: ImportRequest, active: ActivePush, run: PushRun) -> None:
+    image = run.services.images.image(active.state.image_id)
     if image is not None and (run.options.boot_test == "cloud" or image.name != request.name):
-        refuse_known_failure(request, image, run, account_id=begun.account.identity.account_id)
+        refuse_known_failure(request, image, run, account_id=active.account.identity.account_id)
 
 
 def _followed(state: PushState) -> str:
@@ -108,25 +108,27 @@ def _followed(state: PushState) -> str:
     return f"follow the import task {state.task_id}, which creates the image {state.image_id}"
 
 
-def _answer(request: ImportRequest, begun: Begun, run: PushRun, *, keys: list[str]) -> str:
-    name = temporary_name(request.name, begun.state.push_id) if run.options.is_named_last else request.name
+def _answer(request: ImportRequest, active: ActivePush, run: PushRun, *, keys: list[str]) -> str:
+    name = temporary_name(request.name, active.state.push_id) if run.options.is_named_last else request.name
     try:
-        return ask_ecs(replace(request, name=name), begun.account, run, keys=keys)
+        return ask_ecs(replace(request, name=name), active.account, run, keys=keys)
     except DetectionUnsupported as error:
-        return _answer(without_detection(request, error, run), begun, run, keys=keys)
+        return _answer(without_detection(request, error, run), active, run, keys=keys)
     except (ImageImporting, NameTaken):
         return "accepts the name only once the failed image that has it is deleted, which the push does"
 
 
-def _disk_plan(disk: Disk, request: UploadRequest, begun: Begun, run: PushRun, journal: Journal) -> dict[str, Any]:
+def _disk_plan(
+    disk: Disk, request: UploadRequest, active: ActivePush, run: PushRun, journal: Journal
+) -> dict[str, Any]:
     preview = preview_upload(
         disk,
         request,
         run.context,
-        store=run.services.store(begun.account.bucket),
+        store=run.services.store(active.account.bucket),
         journal=journal,
         options=run.options.transfer,
-        has_bucket=begun.account.bucket_info is not None,
+        has_bucket=active.account.bucket_info is not None,
     )
     plan = preview.plan or UploadPlan(size_bytes=0, parts=(), gap_bytes=0, zero_source_bytes=0)
     plan = in_pieces(plan, max_bytes=piece_bytes_for(run.options.transfer.limit_rate_bytes_s))
@@ -160,9 +162,9 @@ def _time(plan: UploadPlan, *, limit_rate_bytes_s: float | None) -> dict[str, An
     }
 
 
-def _steps(request: ImportRequest, begun: Begun, run: PushRun) -> list[str]:
+def _steps(request: ImportRequest, active: ActivePush, run: PushRun) -> list[str]:
     """Return what would be created or changed before the upload; raises what the push would raise."""
-    account, steps = begun.account, []
+    account, steps = active.account, []
     if account.bucket and account.bucket_info is None:
         steps.append(f"create the bucket {account.bucket}, private, in {request.region}")
     roles = PlannedRoles(run.services.roles)

@@ -38,7 +38,7 @@ from aliyun_import.upload.context import UploadContext
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Situation:
+class InitialState:
     """State before this run changes anything. `fingerprints` identify the disks as they are now."""
 
     disks: SentDisks
@@ -54,7 +54,7 @@ class Situation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Begun:
+class ActivePush:
     """A started or resumed push: its request with the final name, and the account with the image that has the name."""
 
     request: ImportRequest
@@ -172,8 +172,8 @@ def find_earlier_import(
     """Return the import that an earlier run of this push started, with or without its journal.
 
     With the journal, by the push's id; without it, the image that has the name, or has a temporary one until it gets
-    the name, is this push's if its tag has the digest of these very disks. None if there is none and the name is free,
-    or is to be taken over (--replace). Raises what `name_taken` returns if the name belongs to another image.
+    the name, is this push's if its tag has the digest of these disks. None if there is none and the name is free,
+    or is taken over (--replace). Raises what `name_taken` returns if the name belongs to another image.
     """
     images = run.services.images
     if state.client_token:
@@ -222,75 +222,75 @@ def with_holder(account: AccountState, name: str, images: ImageService) -> Accou
     return replace(account, name_holder=name_holder(images, name))
 
 
-def finished_before(situation: Situation) -> Image | None:
+def finished_before(initial: InitialState) -> Image | None:
     """Return the image that an earlier run of this push created from the same disks, if it still exists."""
-    state, run = fold(situation.journal.entries), situation.run
-    likeness = likeness_of(state.fingerprints, situation.fingerprints)
+    state, run = fold(initial.journal.entries), initial.run
+    likeness = likeness_of(state.fingerprints, initial.fingerprints)
     if not state.finished or run.options.force_new or likeness is Likeness.OTHER:
         return None
     image = run.services.images.image(state.image_id)
     if image is not None and image.status.usable and is_of_push(image, state):
-        return image if likeness is Likeness.SAME or _prove_same(situation, state, image) else None
+        return image if likeness is Likeness.SAME or _prove_same(initial, state, image) else None
     if image is None:
-        now = "is gone"
+        now = "no longer exists"
     elif image.status.usable:
-        now = f'is another image by now, named "{image.name}"'
+        now = f'is now another image, named "{image.name}"'
     else:
         now = f"is {image.status}"
     run.context.emit(
-        Warned(code="image-gone", message=f"This push made {state.image_id}, which {now}: a new image is made.")
+        Warned(code="image-gone", message=f"This push made {state.image_id}, which {now}: a new image is created.")
     )
     return None
 
 
-def resumes(situation: Situation, state: PushState) -> bool:
+def resumes(initial: InitialState, state: PushState) -> bool:
     """Return whether the push in the journal is one of the same disks."""
-    likeness = likeness_of(state.fingerprints, situation.fingerprints)
+    likeness = likeness_of(state.fingerprints, initial.fingerprints)
     if not state.under_way or likeness is not Likeness.UNPROVEN:
         return state.under_way and likeness is Likeness.SAME
     if state.may_be_importing:
         known = bool(state.objects) or not state.image_id
-        return _prove_same(situation, state, None if known else situation.run.services.images.image(state.image_id))
+        return _prove_same(initial, state, None if known else initial.run.services.images.image(state.image_id))
     # The upload compares each disk with its parts in OSS.
-    _write_fingerprints(situation, state)
+    _write_fingerprints(initial, state)
     return True
 
 
-def _prove_same(situation: Situation, state: PushState, image: Image | None) -> bool:
+def _prove_same(initial: InitialState, state: PushState, image: Image | None) -> bool:
     """Return whether the disks are those of the image or import; if so, write their fingerprints to the journal."""
-    emit = situation.run.context.emit
+    emit = initial.run.context.emit
     emit(Noted(message="The disk is compared with what was imported: only its content proves that it is the same."))
     tag = image.tags.get(DISK_DIGEST_TAG, "") if image else ""
-    if are_of(situation.run, situation.disks.request, situation.account, objects=state.objects, tag=tag):
-        _write_fingerprints(situation, state)
+    if are_of(initial.run, initial.disks.request, initial.account, objects=state.objects, tag=tag):
+        _write_fingerprints(initial, state)
         return True
     emit(Warned(code="disk-changed", message="The disk changed since it was imported: it is pushed as a new one."))
     return False
 
 
-def _write_fingerprints(situation: Situation, state: PushState) -> None:
+def _write_fingerprints(initial: InitialState, state: PushState) -> None:
     """Write the current fingerprints, so that the next run need not repeat the proof."""
-    if state.fingerprints != situation.fingerprints:
-        situation.journal.write("disks-seen", fingerprints=situation.fingerprints)
+    if state.fingerprints != initial.fingerprints:
+        initial.journal.write("disks-seen", fingerprints=initial.fingerprints)
 
 
-def state_of_import(begun: Begun, run: PushRun, journal: Journal) -> PushState:
+def state_of_import(active: ActivePush, run: PushRun, journal: Journal) -> PushState:
     """Return the state, without an import of an earlier run that has failed since, or is not this push's.
 
     An import that failed before this run is repeated at once. Raises ImportFailed if its task is paused, which keeps
     the name.
     """
-    state = begun.state
+    state = active.state
     if not state.submitted:
         return state
     try:
-        observed, step = _observe(state, run, region=begun.request.region)
+        observed, step = _observe(state, run, region=active.request.region)
     except TransientError:
         return state  # the wait reports it
     except AccessError as error:
         raise error.advised(f"The import of {state.image_id} continues meanwhile.") from error
     if observed.image is not None and contradicts(observed.image, state):
-        code, why = "image-gone", f"the image {state.image_id} of an earlier run is another one by now"
+        code, why = "image-gone", f"the image {state.image_id} of an earlier run is now another image"
     elif isinstance(step, Failed) and isinstance(step.error, ImportFailed | RefusedError):
         code, why = step.error.code, f"{step.error.summary} {step.error.cause or ''}".strip()
     else:

@@ -43,8 +43,8 @@ from aliyun_import.push.boot_stage import (
 from aliyun_import.push.cleanup_stage import cleanup_stage, is_gone, settle_image
 from aliyun_import.push.dry_run import dry_run, empty_plan
 from aliyun_import.push.earlier import (
-    Begun,
-    Situation,
+    ActivePush,
+    InitialState,
     disk_state,
     find_earlier_import,
     finished_before,
@@ -137,33 +137,34 @@ def _run_stages(disks: SentDisks, account: AccountState, run: PushRun, journal: 
     """Run the remaining stages, and return the result."""
     inspected = disks.inspection
     states = map(partial(disk_state, run.disks), inspected.request.disks, inspected.reports, account.objects)
-    situation = Situation(disks=disks, account=account, fingerprints=tuple(states), run=run, journal=journal)
-    finished = finished_before(situation)
+    initial = InitialState(disks=disks, account=account, fingerprints=tuple(states), run=run, journal=journal)
+    finished = finished_before(initial)
     if finished is not None:
-        return _already_there(situation, finished)
-    begun = _begin(situation)
-    state = state_of_import(begun, run, journal)
-    sent = situation.request
+        return _already_there(initial, finished)
+    active = _begin(initial)
+    state = state_of_import(active, run, journal)
+    sent = initial.request
     if not state.submitted:
-        sent = replace(disks.request, name=begun.request.name)
-        state = _earlier_import(begun, sent, state, run, journal)
-    begun = replace(begun, state=state)
+        sent = replace(disks.request, name=active.request.name)
+        found = find_earlier_import(run, sent, active.account, state)
+        state = adopt(found, run, journal) if found else state
+    active = replace(active, state=state)
     tested = None if state.submitted else boot_stage(sent, disks, run, journal)
     account_id = account.identity.account_id
     offer = confirm_instance(sent, run, account_id=account_id, image_id=state.image_id)
     if run.options.dry_run:
-        return replace(dry_run(sent, begun, run, journal, offer=offer), boot_test=tested)
+        return replace(dry_run(sent, active, run, journal, offer=offer), boot_test=tested)
     if not state.submitted:
-        state = _import(begun, sent, run, journal)
+        state = _import(active, sent, run, journal)
     run.disks.close()
     if not run.options.wait:
-        return replace(_left_running(begun, state, run), boot_test=tested)
-    image = wait_stage(begun.request, state, run, journal)
-    image = settle_image(begun.request, image, state, run, journal)
-    cloud_tested = image_boot_stage(begun.request, image, run, journal, account_id=account_id, offer=offer)
-    image, left = cleanup_stage(begun.request, image, state, account, run, journal)
-    kept = _kept(begun.request, image, account, run)
-    result = replace(_result(begun.request, state, image), left_over=left, kept=kept)
+        return replace(_left_running(active, state, run), boot_test=tested)
+    image = wait_stage(active.request, state, run, journal)
+    image = settle_image(active.request, image, state, run, journal)
+    cloud_tested = image_boot_stage(active.request, image, run, journal, account_id=account_id, offer=offer)
+    image, left = cleanup_stage(active.request, image, state, account, run, journal)
+    kept = _kept(active.request, image, account, run)
+    result = replace(_result(active.request, state, image), left_over=left, kept=kept)
     return replace(result, boot_test=tested, cloud_boot_test=cloud_tested)
 
 
@@ -177,10 +178,10 @@ def _kept(request: ImportRequest, image: Image, account: AccountState, run: Push
     return apply_retention(run, image, store=store, stems=stems)
 
 
-def _already_there(situation: Situation, image: Image) -> PushResult:
+def _already_there(initial: InitialState, image: Image) -> PushResult:
     """Return the result with the image of an earlier run; --boot-test cloud tests it if that was not done."""
-    request, run, journal, tested = situation.request, situation.run, situation.journal, None
-    account_id = situation.account.identity.account_id
+    request, run, journal, tested = initial.request, initial.run, initial.journal, None
+    account_id = initial.account.identity.account_id
     if run.options.boot_test == "cloud":
         offer = confirm_instance(request, run, account_id=account_id, image_id=image.image_id)
         if run.options.dry_run:
@@ -193,11 +194,11 @@ def _already_there(situation: Situation, image: Image) -> PushResult:
     return replace(result, dry_run=True, plan=empty_plan(request)) if run.options.dry_run else result
 
 
-def _begin(situation: Situation) -> Begun:
+def _begin(initial: InitialState) -> ActivePush:
     """Resume the push in the journal, or start a new one."""
-    state, run, journal = fold(situation.journal.entries), situation.run, situation.journal
-    request, account, images = situation.request, situation.account, situation.run.services.images
-    resumed = resumes(situation, state)
+    state, run, journal = fold(initial.journal.entries), initial.run, initial.journal
+    request, account, images = initial.request, initial.account, initial.run.services.images
+    resumed = resumes(initial, state)
     if resumed:
         name = state.name
     else:
@@ -208,7 +209,7 @@ def _begin(situation: Situation) -> Begun:
             run.context.emit(_image_stays(state, request.region, account.bucket))
         if run.options.force_new and not run.options.name_given:
             name = free_name(name, account.name_holder, images)
-        journal.write("push-started", push_id=uuid.uuid4().hex, name=name, fingerprints=situation.fingerprints)
+        journal.write("push-started", push_id=uuid.uuid4().hex, name=name, fingerprints=initial.fingerprints)
     if name != request.name:
         request = replace(request, name=name)
         account = with_holder(account, name, images)
@@ -222,31 +223,25 @@ def _begin(situation: Situation) -> Begun:
             resumed=resumed,
         )
         run.context.emit(started)
-    return Begun(request=request, account=account, state=state)
+    return ActivePush(request=request, account=account, state=state)
 
 
-def _earlier_import(begun: Begun, sent: ImportRequest, state: PushState, run: PushRun, journal: Journal) -> PushState:
-    """Find an import of these disks that an earlier run or another machine started; return the state with it."""
-    found = find_earlier_import(run, sent, begun.account, state)
-    return state if found is None else adopt(found, run, journal)
-
-
-def _import(begun: Begun, sent: ImportRequest, run: PushRun, journal: Journal) -> PushState:
+def _import(active: ActivePush, sent: ImportRequest, run: PushRun, journal: Journal) -> PushState:
     """Ensure bucket and role, upload the disks, and start the import."""
-    account = ensure_bucket(begun.account, run.services, run.context, region=sent.region)
+    account = ensure_bucket(active.account, run.services, run.context, region=sent.region)
     role = role_stage(sent, run, bucket=account.bucket)
     sent = ask_stage(sent, account, run, journal)
     objects = upload_stage(sent, account, run, journal)
     return import_stage(sent, objects, role, run, journal)
 
 
-def _left_running(begun: Begun, state: PushState, run: PushRun) -> PushResult:
-    mode = begun.request.boot_mode
+def _left_running(active: ActivePush, state: PushState, run: PushRun) -> PushResult:
+    mode = active.request.boot_mode
     if mode is not None and mode is not mode.imported_as:
         later = f"The image is imported with {mode.imported_as}; the same command without --no-wait sets {mode}."
         run.context.emit(Noted(message=later))
     left = tuple(_url(one) for one in state.objects)
-    return replace(_result(begun.request, state, None), left_over=left)
+    return replace(_result(active.request, state, None), left_over=left)
 
 
 def _result(

@@ -185,7 +185,7 @@ def _existing(disk: DiskRequest, remote: RemoteObject | None) -> UploadedObject:
 def adopt(found: FoundImport, run: PushRun, journal: Journal) -> PushState:
     """Continue with an import that was found; return the state with it."""
     journal.write("submitted", task_id=found.task_id, image_id=found.image_id, name=found.image.name)
-    run.context.emit(Noted(message=f"resuming with the image {found.image_id} that an earlier run began"))
+    run.context.emit(Noted(message=f"resuming with the image {found.image_id} that an earlier run started"))
     return fold(journal.entries)
 
 
@@ -222,7 +222,7 @@ def import_stage(
                 accept_same_disk=not (run.options.force_new or run.options.is_named_last),
             )
         except RefusedError as error:
-            # A refusal is an answer: nothing was begun. The next attempt may differ in its parameters, which the
+            # A refusal is an answer: nothing was active. The next attempt may differ in its parameters, which the
             # service would refuse under the old token (IdempotentParameterMismatch).
             journal.write("import-failed", reason=error.code)
             if isinstance(error, DetectionUnsupported):

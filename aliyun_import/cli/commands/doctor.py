@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 def doctor(*, bucket: str | None, cloud: CloudOptions, output: OutputOptions) -> int:
     """Test what a push needs: credentials, clock, endpoints, region, bucket, permissions, quotas, role.
 
-    Changes nothing: permissions are tested by a dry run of ImportImage, by an upload that is begun and aborted, and by
-    queries. Exits with 0 only if a push would succeed; else with the code with which it would fail. What can't be
+    Changes nothing: permissions are tested by a dry run of ImportImage, by an upload that is started and aborted, and
+    by queries. Exits with 0 only if a push would succeed; else with the code with which it would fail. What can't be
     tested without a change, such as the creation of the bucket, is unknown: exit code 4, unless the keys are those of
     the account itself.
     """

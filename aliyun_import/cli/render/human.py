@@ -47,7 +47,7 @@ MIN_BAR_CHARS = 10
 MAX_BAR_CHARS = 40
 # Width of the names of the stages: that of the longest, "planning".
 STAGE_CHARS = 8
-# A line of a guest's console can be long; its beginning says what the guest does.
+# A line of a guest's console can be long; its beginning shows what the guest does.
 MAX_FACT_CHARS = 48
 # rich erases the line of the cursor alone. A line that the terminal wrapped when it became narrower continues below it.
 _ERASE_BELOW = Segment("\x1b[J", None, [(ControlType.CLEAR,)])
