@@ -182,7 +182,7 @@ def test_a_second_push_makes_another_when_the_image_is_gone(commands: Commands, 
     ran = commands.run("push", disk)
     assert ran.code == 0, ran.err
     assert ran.out != first.out
-    assert "is gone" in ran.err
+    assert "no longer exists" in ran.err
 
 
 def test_without_its_journal_the_same_disk_is_known_by_its_tags(
