@@ -1,4 +1,4 @@
-"""Tests of what is asked of the cloud before the first byte, against a sandbox."""
+"""Tests of the checks of the account before the upload, with a sandbox."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +15,8 @@ from aliyun_import.model.request import DiskRequest, ImportRequest
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
-from tests.image.connected import Connected
-from tests.image.scripted import Heard
+from tests.image.sandbox_services import SandboxServices
+from tests.image.scripted_services import EventRecorder
 from tests.rows import each_row
 
 LOCAL = ImportRequest(region="cn-hangzhou", disks=(DiskRequest(path=Path("disk.raw")),), name="disk")
@@ -31,39 +31,39 @@ INFO = BucketInfo(
 )
 
 
-def see(
+def check_and_ensure(
     sandbox: Sandbox,
     *,
     request: ImportRequest = LOCAL,
     bucket: str | None = None,
     checks_only: bool = False,
     denied: tuple[str, ...] = (),
-    heard: Heard | None = None,
+    recorder: EventRecorder | None = None,
     **checks: Any,
 ) -> AccountState:
-    """Check a sandbox through the real adapters, and ensure the bucket as a push does."""
-    cloud = Connected(sandbox, region=request.region, denied=denied)
-    context = cloud.context(heard)
+    """Check the account in a sandbox through the real adapters, and ensure the bucket as a push does."""
+    cloud = SandboxServices(sandbox, region=request.region, denied=denied)
+    context = cloud.context(recorder)
     account = check_account(request, cloud.services, context, bucket=bucket, **checks)
     return account if checks_only else ensure_bucket(account, cloud.services, context, region=request.region)
 
 
-def refusal(sandbox: Sandbox, **given: Any) -> AliyunImportError:
-    """Return the error of a look."""
+def error_of(sandbox: Sandbox, **given: Any) -> AliyunImportError:
+    """Return the error of check_and_ensure."""
     with pytest.raises(AliyunImportError) as caught:
-        see(sandbox, **given)
+        check_and_ensure(sandbox, **given)
     assert caught.value.remedy
     return caught.value
 
 
-def findings(heard: Heard) -> list[tuple[str, str]]:
-    """Return rule and severity of each finding."""
-    raised = [one.finding for one in heard.events if isinstance(one, FindingRaised)]
+def findings(recorder: EventRecorder) -> list[tuple[str, str]]:
+    """Return the check and the severity of each finding."""
+    raised = [one.finding for one in recorder.events if isinstance(one, FindingRaised)]
     return [(one.rule, str(one.severity)) for one in raised]
 
 
-def bucket_there(sandbox: Sandbox, name: str = "a-bucket", *, region: str = "cn-hangzhou", **fields: Any) -> str:
-    """Put a bucket into the sandbox."""
+def add_bucket(sandbox: Sandbox, name: str = "a-bucket", *, region: str = "cn-hangzhou", **fields: Any) -> str:
+    """Add a bucket to the sandbox, and return its name."""
     owner = fields.pop("owner_id", sandbox.account_id)
     sandbox.state.part(OssState).add_bucket(name, region=region, owner_id=owner)
     if fields:
@@ -71,22 +71,22 @@ def bucket_there(sandbox: Sandbox, name: str = "a-bucket", *, region: str = "cn-
     return name
 
 
-def test_the_derived_bucket_is_made_once(sandbox: Sandbox) -> None:
-    """Without --bucket: a private one of the account and region, with the rule that aborts unfinished uploads."""
-    heard = Heard()
-    ready = see(sandbox, heard=heard)
-    assert ready.bucket == f"aliyun-import-{sandbox.account_id}-cn-hangzhou"
-    assert ready.bucket_info is not None
-    assert ready.bucket_info.acl == "private"
-    assert heard.changed() == ["created bucket", "added lifecycle rule"]
-    again, heard = see(sandbox, heard=(heard := Heard())), heard
-    assert again.bucket == ready.bucket
-    assert heard.changed() == []
+def test_the_derived_bucket_is_created_once(sandbox: Sandbox) -> None:
+    """Without --bucket it is private, named by account and region, and has the rule that aborts unfinished uploads."""
+    recorder = EventRecorder()
+    account = check_and_ensure(sandbox, recorder=recorder)
+    assert account.bucket == f"aliyun-import-{sandbox.account_id}-cn-hangzhou"
+    assert account.bucket_info is not None
+    assert account.bucket_info.acl == "private"
+    assert recorder.changed() == ["created bucket", "added lifecycle rule"]
+    again, recorder = check_and_ensure(sandbox, recorder=(recorder := EventRecorder())), recorder
+    assert again.bucket == account.bucket
+    assert recorder.changed() == []
 
 
-def test_the_rule_is_for_every_key(sandbox: Sandbox) -> None:
-    """An abandoned upload is aborted after a week, with any --key."""
-    store = Connected(sandbox).store(see(sandbox).bucket)
+def test_the_abort_rule_applies_to_every_key(sandbox: Sandbox) -> None:
+    """An unfinished upload is aborted after a week, with any --key."""
+    store = SandboxServices(sandbox).store(check_and_ensure(sandbox).bucket)
     store.start_upload("images/web.raw")
     sandbox.clock.advance(6 * 86400)
     assert store.list_uploads("images/") != ()
@@ -94,134 +94,136 @@ def test_the_rule_is_for_every_key(sandbox: Sandbox) -> None:
     assert store.list_uploads("images/") == ()
 
 
-def test_a_rule_that_is_refused_is_a_warning(sandbox: Sandbox) -> None:
-    """The bucket has too many rules, say: no reason to refuse a push."""
+def test_a_refused_abort_rule_is_a_warning(sandbox: Sandbox) -> None:
+    """The bucket may have too many rules; the push continues."""
     sandbox.faults.add(Fault(operation="PutBucketLifecycle", status=400, code="InvalidArgument"))
-    heard = Heard()
-    see(sandbox, heard=heard)
-    assert heard.warned() == ["lifecycle-unset"]
+    recorder = EventRecorder()
+    check_and_ensure(sandbox, recorder=recorder)
+    assert recorder.warned() == ["lifecycle-unset"]
 
 
-def test_the_check_makes_nothing(sandbox: Sandbox) -> None:
-    """Everything is asked, and the bucket that would be made is named."""
-    heard = Heard()
-    ready = see(sandbox, checks_only=True, heard=heard)
-    assert ready.bucket == derived_bucket(sandbox.account_id, "cn-hangzhou")
-    assert ready.bucket_info is None
-    assert heard.changed() == []
+def test_the_check_creates_nothing(sandbox: Sandbox) -> None:
+    """The name of the bucket that a push would create is returned."""
+    recorder = EventRecorder()
+    account = check_and_ensure(sandbox, checks_only=True, recorder=recorder)
+    assert account.bucket == derived_bucket(sandbox.account_id, "cn-hangzhou")
+    assert account.bucket_info is None
+    assert recorder.changed() == []
     assert not sandbox.requests.entries("PutBucket")
     assert not sandbox.requests.entries("PutBucketLifecycle")
 
 
-def test_the_check_writes_no_rule_into_a_bucket_that_is_there(sandbox: Sandbox) -> None:
+def test_the_check_adds_no_rule_to_an_existing_bucket(sandbox: Sandbox) -> None:
     """Not even into our own."""
-    bucket_there(sandbox, derived_bucket(sandbox.account_id, "cn-hangzhou"))
-    see(sandbox, checks_only=True)
+    add_bucket(sandbox, derived_bucket(sandbox.account_id, "cn-hangzhou"))
+    check_and_ensure(sandbox, checks_only=True)
     assert not sandbox.requests.entries("PutBucketLifecycle")
 
 
-def test_a_bucket_of_the_user_is_taken_as_it_is(sandbox: Sandbox) -> None:
+def test_a_bucket_of_the_user_is_used_unchanged(sandbox: Sandbox) -> None:
     """It is not changed in any way."""
-    ready = see(sandbox, bucket=bucket_there(sandbox))
-    assert ready.bucket == "a-bucket"
+    account = check_and_ensure(sandbox, bucket=add_bucket(sandbox))
+    assert account.bucket == "a-bucket"
     assert not sandbox.requests.entries("PutBucket")
     assert not sandbox.requests.entries("PutBucketLifecycle")
 
 
 def test_a_named_bucket_that_is_missing_is_refused(sandbox: Sandbox) -> None:
-    """A typo must not become a bucket; the remedy has both ways."""
-    error = refusal(sandbox, bucket="mistyped-bucket")
+    """A mistyped name must not create a bucket; the remedy has both alternatives."""
+    error = error_of(sandbox, bucket="mistyped-bucket")
     assert error.code == "bucket-missing"
     assert "mistyped-bucket" in (error.remedy or "")
     assert derived_bucket(sandbox.account_id, "cn-hangzhou") in (error.remedy or "")
 
 
 def test_a_bucket_of_another_region_is_refused(sandbox: Sandbox) -> None:
-    """Both ways out are named with the real regions."""
-    error = refusal(sandbox, bucket=bucket_there(sandbox, region="cn-shanghai"))
+    """The remedy has the region of the bucket."""
+    error = error_of(sandbox, bucket=add_bucket(sandbox, region="cn-shanghai"))
     assert error.code == "bucket-region"
     assert "cn-shanghai" in (error.remedy or "")
 
 
-def test_the_bucket_of_another_account_is_refused(sandbox: Sandbox) -> None:
+def test_a_bucket_of_another_account_is_refused(sandbox: Sandbox) -> None:
     """OSS does not describe it."""
-    error = refusal(sandbox, bucket=bucket_there(sandbox, owner_id="2000000000000000"))
+    error = error_of(sandbox, bucket=add_bucket(sandbox, owner_id="2000000000000000"))
     assert error.code == "bucket-denied"
     assert "another account" in (error.cause or "")
 
 
-def test_a_bucket_with_a_key_of_kms_is_refused(sandbox: Sandbox) -> None:
-    """ECS can't import from it, and would say so after the upload; --skip-check and --force try it regardless."""
-    bucket = bucket_there(sandbox, encryption="KMS")
-    error = refusal(sandbox, bucket=bucket)
+def test_a_bucket_with_kms_encryption_is_refused(sandbox: Sandbox) -> None:
+    """ECS can't import from it, and reports that after the upload; --skip-check and --force use it regardless."""
+    bucket = add_bucket(sandbox, encryption="KMS")
+    error = error_of(sandbox, bucket=bucket)
     assert error.code == "bucket-encrypted"
     assert "KMS" in error.summary
     assert "--skip-check bucket-encrypted" in (error.remedy or "")
-    heard = Heard()
-    assert see(sandbox, bucket=bucket, skip_checks={"bucket-encrypted"}, heard=heard).bucket == bucket
-    assert findings(heard) == []
-    assert see(sandbox, bucket=bucket, force=True, heard=heard).bucket == bucket
-    assert findings(heard) == [("bucket-encrypted", "blocks")]
+    recorder = EventRecorder()
+    assert (
+        check_and_ensure(sandbox, bucket=bucket, skip_checks={"bucket-encrypted"}, recorder=recorder).bucket == bucket
+    )
+    assert findings(recorder) == []
+    assert check_and_ensure(sandbox, bucket=bucket, force=True, recorder=recorder).bucket == bucket
+    assert findings(recorder) == [("bucket-encrypted", "blocks")]
 
 
-def test_a_bucket_with_aes256_is_warned_of(sandbox: Sandbox) -> None:
-    """Imports from one are reported to work; the warning can be skipped."""
-    bucket, heard = bucket_there(sandbox, encryption="AES256"), Heard()
-    see(sandbox, bucket=bucket, heard=heard)
-    assert findings(heard) == [("bucket-encrypted", "warns")]
-    see(sandbox, bucket=bucket, skip_checks={"bucket-encrypted"}, heard=(heard := Heard()))
-    assert findings(heard) == []
+def test_a_bucket_with_aes256_causes_a_warning(sandbox: Sandbox) -> None:
+    """Imports from such buckets are reported to work; the warning can be skipped."""
+    bucket, recorder = add_bucket(sandbox, encryption="AES256"), EventRecorder()
+    check_and_ensure(sandbox, bucket=bucket, recorder=recorder)
+    assert findings(recorder) == [("bucket-encrypted", "warns")]
+    check_and_ensure(sandbox, bucket=bucket, skip_checks={"bucket-encrypted"}, recorder=(recorder := EventRecorder()))
+    assert findings(recorder) == []
 
 
-def test_a_public_bucket_is_warned_of(sandbox: Sandbox) -> None:
-    """Anyone can read a disk in a public bucket."""
-    heard = Heard()
-    see(sandbox, bucket=bucket_there(sandbox, acl="public-read"), heard=heard)
-    assert heard.warned() == ["bucket-public"]
+def test_a_public_bucket_causes_a_warning(sandbox: Sandbox) -> None:
+    """Anyone can read a disk in it."""
+    recorder = EventRecorder()
+    check_and_ensure(sandbox, bucket=add_bucket(sandbox, acl="public-read"), recorder=recorder)
+    assert recorder.warned() == ["bucket-public"]
 
 
-def test_a_cold_bucket_is_fine(sandbox: Sandbox) -> None:
-    """The objects are put there as Standard."""
-    assert see(sandbox, bucket=bucket_there(sandbox, storage_class="Archive")).bucket == "a-bucket"
+def test_a_bucket_of_the_archive_class_is_accepted(sandbox: Sandbox) -> None:
+    """Its objects are written with the class Standard."""
+    assert check_and_ensure(sandbox, bucket=add_bucket(sandbox, storage_class="Archive")).bucket == "a-bucket"
 
 
-def test_an_unknown_region_is_refused_with_what_was_meant(sandbox: Sandbox) -> None:
-    """The service's own list decides."""
-    error = refusal(sandbox, request=replace(LOCAL, region="cn-hangzhouu"))
+def test_an_unknown_region_is_refused_with_a_similar_one(sandbox: Sandbox) -> None:
+    """The list of regions of ECS decides."""
+    error = error_of(sandbox, request=replace(LOCAL, region="cn-hangzhouu"))
     assert error.code == "region-unknown"
     assert "--region cn-hangzhou" in (error.remedy or "")
 
 
-def test_rights_that_are_merely_useful_are_warnings(sandbox: Sandbox) -> None:
-    """Without DescribeRegions and the lifecycle the push goes on."""
-    heard = Heard()
-    ready = see(sandbox, denied=("ecs:DescribeRegions", "oss:*Lifecycle"), heard=heard)
-    assert ready.bucket_info is not None
-    assert heard.changed() == ["created bucket"]
-    assert heard.warned() == ["regions-unseen", "lifecycle-unset"]
+def test_missing_optional_rights_are_warnings(sandbox: Sandbox) -> None:
+    """Without DescribeRegions and the lifecycle calls the push continues."""
+    recorder = EventRecorder()
+    account = check_and_ensure(sandbox, denied=("ecs:DescribeRegions", "oss:*Lifecycle"), recorder=recorder)
+    assert account.bucket_info is not None
+    assert recorder.changed() == ["created bucket"]
+    assert recorder.warned() == ["regions-unseen", "lifecycle-unset"]
 
 
 @pytest.mark.parametrize(
     ("right", "code"),
     [("oss:GetBucketInfo", "bucket-denied"), ("oss:PutBucket", "no-right"), ("ecs:DescribeImages", "no-right")],
 )
-def test_rights_that_are_needed_are_errors(sandbox: Sandbox, right: str, code: str) -> None:
-    """What the push can't do without stops it now, not after the upload."""
-    error = refusal(sandbox, denied=(right,))
+def test_missing_required_rights_are_errors(sandbox: Sandbox, right: str, code: str) -> None:
+    """They stop the push before the upload."""
+    error = error_of(sandbox, denied=(right,))
     assert isinstance(error, AccessError)
     assert error.code == code
 
 
-def test_the_derived_bucket_that_may_not_be_looked_at_is_not_recommended(sandbox: Sandbox) -> None:
-    """Without --bucket, the advice to leave --bucket out would lead round in a circle."""
+def test_a_derived_bucket_without_the_right_to_read_it_is_not_recommended(sandbox: Sandbox) -> None:
+    """Without --bucket, the advice to omit --bucket would be useless."""
     denied = ("oss:GetBucketInfo",)
-    assert "omit --bucket" not in (refusal(sandbox, denied=denied).remedy or "")
-    assert "omit --bucket" in (refusal(sandbox, denied=denied, bucket=bucket_there(sandbox)).remedy or "")
+    assert "omit --bucket" not in (error_of(sandbox, denied=denied).remedy or "")
+    assert "omit --bucket" in (error_of(sandbox, denied=denied, bucket=add_bucket(sandbox)).remedy or "")
 
 
-def test_wrong_keys_are_told_first(sandbox: Sandbox) -> None:
-    """Nothing else is asked with them."""
-    cloud = Connected(sandbox, denied=("x",))
+def test_wrong_keys_are_reported_first(sandbox: Sandbox) -> None:
+    """No other request is sent with them."""
+    cloud = SandboxServices(sandbox, denied=("x",))
     known = sandbox.state.key("LIMITED")
     assert known is not None
     sandbox.state.add_key(replace(known, secret="ANOTHER"))
@@ -231,25 +233,25 @@ def test_wrong_keys_are_told_first(sandbox: Sandbox) -> None:
 
 
 def test_the_name_is_free_in_an_empty_account(sandbox: Sandbox) -> None:
-    """No holder, and the identity is the account's."""
-    ready = see(sandbox)
-    assert ready.name_holder is None
-    assert ready.identity.account_id == sandbox.account_id
+    """No image has the name, and the identity is that of the account."""
+    account = check_and_ensure(sandbox)
+    assert account.name_holder is None
+    assert account.identity.account_id == sandbox.account_id
 
 
 def in_oss(key: str = "disks/disk.raw", bucket: str = "a-bucket") -> ImportRequest:
-    """Return a request for a disk that is in OSS already."""
+    """Return a request for a disk in OSS."""
     return replace(LOCAL, disks=(DiskRequest(bucket=bucket, key=key),))
 
 
 def test_a_disk_in_oss_needs_no_staging_bucket(sandbox: Sandbox) -> None:
-    """Its own bucket and object are looked at, and no bucket is made."""
-    bucket_there(sandbox)
-    Connected(sandbox).store("a-bucket").put("disks/disk.raw", b"x" * 512)
-    ready = see(sandbox, request=in_oss())
-    assert ready.bucket == ""
-    assert ready.objects[0] is not None
-    assert ready.objects[0].size_bytes == 512
+    """Its own bucket and object are checked, and no bucket is created."""
+    add_bucket(sandbox)
+    SandboxServices(sandbox).store("a-bucket").put("disks/disk.raw", b"x" * 512)
+    account = check_and_ensure(sandbox, request=in_oss())
+    assert account.bucket == ""
+    assert account.objects[0] is not None
+    assert account.objects[0].size_bytes == 512
     assert len(sandbox.requests.entries("PutBucket")) == 0
 
 
@@ -258,30 +260,30 @@ def test_a_disk_in_oss_needs_no_staging_bucket(sandbox: Sandbox) -> None:
     [(b"x", "disks/other.raw", "object-missing"), (b"", "disks/disk.raw", "object-empty")],
 )
 def test_an_object_that_cannot_be_imported_is_refused(sandbox: Sandbox, data: bytes, key: str, code: str) -> None:
-    """Missing and empty objects have separate errors."""
-    bucket_there(sandbox)
-    Connected(sandbox).store("a-bucket").put(key, data)
-    assert refusal(sandbox, request=in_oss()).code == code
+    """A missing and an empty object have different errors."""
+    add_bucket(sandbox)
+    SandboxServices(sandbox).store("a-bucket").put(key, data)
+    assert error_of(sandbox, request=in_oss()).code == code
 
 
-def test_the_bucket_of_a_disk_in_oss_is_judged_alike(sandbox: Sandbox) -> None:
-    """Region, owner and encryption hold there, too."""
-    assert refusal(sandbox, request=in_oss()).code == "bucket-missing"
-    bucket_there(sandbox, encryption="KMS")
-    assert refusal(sandbox, request=in_oss()).code == "bucket-encrypted"
+def test_the_bucket_of_a_disk_in_oss_is_checked_the_same_way(sandbox: Sandbox) -> None:
+    """It must exist, and must not have KMS encryption."""
+    assert error_of(sandbox, request=in_oss()).code == "bucket-missing"
+    add_bucket(sandbox, encryption="KMS")
+    assert error_of(sandbox, request=in_oss()).code == "bucket-encrypted"
 
 
 def test_an_archived_object_is_refused_unless_restored(sandbox: Sandbox) -> None:
-    """One byte is read: only an object that was restored gives it."""
-    bucket_there(sandbox, storage_class="Archive")
-    store = Connected(sandbox).store("a-bucket")
+    """One byte is read, which only a restored object permits."""
+    add_bucket(sandbox, storage_class="Archive")
+    store = SandboxServices(sandbox).store("a-bucket")
     store.put("disks/disk.raw", b"x")
-    held = sandbox.state.part(OssState).bucket("a-bucket")
-    assert held is not None
-    stored = held.current("disks/disk.raw")
+    bucket_state = sandbox.state.part(OssState).bucket("a-bucket")
+    assert bucket_state is not None
+    stored = bucket_state.current("disks/disk.raw")
     assert stored is not None
     object.__setattr__(stored, "storage_class", "Archive")
-    error = refusal(sandbox, request=in_oss())
+    error = error_of(sandbox, request=in_oss())
     assert error.code == "object-archived"
     assert "ossutil restore oss://a-bucket/disks/disk.raw" in (error.remedy or "")
 
@@ -297,8 +299,8 @@ def test_an_archived_object_is_refused_unless_restored(sandbox: Sandbox) -> None
         (replace(INFO, owner_id=""), "bucket-owner"),
     ],
 )
-def test_a_bucket_is_judged_by_region_and_owner(info: BucketInfo, code: str | None) -> None:
-    """Each has its own code; an unstated owner counts as another account."""
+def test_a_bucket_is_refused_by_its_region_and_its_owner(info: BucketInfo, code: str | None) -> None:
+    """Each has its own code; a missing owner counts as another account."""
     if code is None:
         refuse_unsuitable(info, region="cn-hangzhou", account_id="1")
         return
@@ -307,7 +309,7 @@ def test_a_bucket_is_judged_by_region_and_owner(info: BucketInfo, code: str | No
     assert caught.value.code == code
 
 
-def test_the_derived_name_is_within_the_rules() -> None:
-    """16 digits and the longest region still make a bucket name."""
+def test_the_derived_name_is_a_valid_bucket_name() -> None:
+    """It holds for 16 digits and the longest region."""
     assert len(derived_bucket("1" * 16, "cn-shenzhen-finance-1")) <= 63
     assert PREFIX.endswith("/")

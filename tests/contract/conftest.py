@@ -20,7 +20,7 @@ from aliyun_import.model.roles import CallerIdentity
 from aliyun_import.role.spec import OSS_ROLE
 from aliyun_import.sandbox.server import Sandbox
 from aliyun_import.services import Identity, ImageService, ObjectStore, RoleService, Services
-from tests.image.scripted import ScriptedImages, ScriptedRoles
+from tests.image.scripted_services import ScriptedImages, ScriptedRoles
 from tests.upload.scripted_store import ScriptedStore
 
 REGION = os.environ.get("ALIYUN_IMPORT_CONTRACT_REGION", "")

@@ -3,7 +3,7 @@
 import inspect
 
 from aliyun_import.services import ImageService, ObjectStore, RoleService
-from tests.image.scripted import ScriptedImages, ScriptedRoles
+from tests.image.scripted_services import ScriptedImages, ScriptedRoles
 from tests.rows import each_row
 from tests.upload.scripted_store import ScriptedStore
 

@@ -1,1 +1,1 @@
-"""Tests of the image room: from an object in OSS to a usable image."""
+"""Tests of the image package: from an object in OSS to a usable image."""

@@ -1,4 +1,4 @@
-"""Tests of what an observation of an import means."""
+"""Tests of the decision that follows from an observation of an import."""
 
 from aliyun_import.errors import AliyunImportError, Exit
 from aliyun_import.image.decide import (
@@ -11,24 +11,24 @@ from aliyun_import.image.decide import (
     decide,
 )
 from aliyun_import.model.image import Image, Task, TaskStatus
-from tests.image.scripted import REGION, image, task
+from tests.image.scripted_services import REGION, image, task
 from tests.rows import each_row
 
 
-def step(
+def decide_on(
     task_now: Task | None,
     image_now: Image | None,
     *,
-    lasting_s: float = 0.0,
+    unknown_s: float = 0.0,
     seen: bool = False,
     unusable_s: float = 0.0,
 ) -> Ready | Failed | Continue:
-    """Decide on an observation; what is unknown has been so for `lasting_s`."""
+    """Decide on an observation in which a missing task or image has been unknown for `unknown_s`."""
     observed = Observation(
         task=task_now,
         image=image_now,
-        task_unknown_s=lasting_s if task_now is None else 0.0,
-        image_unknown_s=lasting_s if image_now is None else 0.0,
+        task_unknown_s=unknown_s if task_now is None else 0.0,
+        image_unknown_s=unknown_s if image_now is None else 0.0,
         unusable_s=unusable_s,
         image_seen=seen,
     )
@@ -36,13 +36,13 @@ def step(
 
 
 def error_of(decided: Ready | Failed | Continue) -> AliyunImportError:
-    """Return the error with which it ended."""
+    """Return the error of a decision to fail."""
     assert isinstance(decided, Failed)
     return decided.error
 
 
 @each_row(
-    ("task_now", "image_now", "lasting_s"),
+    ("task_now", "image_now", "unknown_s"),
     [
         (task(TaskStatus.FINISHED), image("Available"), 0.0),
         (task(TaskStatus.FINISHED), image("Available", usable=True), 0.0),
@@ -50,9 +50,11 @@ def error_of(decided: Ready | Failed | Continue) -> AliyunImportError:
         (None, image("Available"), UNKNOWN_LIMIT_S),
     ],
 )
-def test_done_is_a_finished_task_and_a_usable_image(task_now: Task | None, image_now: Image, lasting_s: float) -> None:
-    """Both are needed; a task that the service forgot counts as finished, once it is sure."""
-    assert step(task_now, image_now, lasting_s=lasting_s) == Ready(image_now)
+def test_an_import_is_done_with_a_finished_task_and_a_usable_image(
+    task_now: Task | None, image_now: Image, unknown_s: float
+) -> None:
+    """Both are needed; a task that stays unknown counts as finished."""
+    assert decide_on(task_now, image_now, unknown_s=unknown_s) == Ready(image_now)
 
 
 @each_row(
@@ -72,14 +74,14 @@ def test_done_is_a_finished_task_and_a_usable_image(task_now: Task | None, image
         (None, None),
     ],
 )
-def test_everything_else_continues(task_now: Task | None, image_now: Image | None) -> None:
-    """One of the two alone is not done, and what is missing may still come."""
-    assert step(task_now, image_now) == Continue()
+def test_the_wait_continues_in_every_other_state(task_now: Task | None, image_now: Image | None) -> None:
+    """A finished task or a usable image alone is not done, and what is missing may appear later."""
+    assert decide_on(task_now, image_now) == Continue()
 
 
 def test_an_unknown_status_continues_with_a_warning() -> None:
     """An undocumented status causes a warning, and the wait continues."""
-    decided = step(task(TaskStatus.UNKNOWN, word="Pondering"), image("Creating"))
+    decided = decide_on(task(TaskStatus.UNKNOWN, word="Pondering"), image("Creating"))
     assert isinstance(decided, Continue)
     assert "Pondering" in decided.unusual
 
@@ -102,35 +104,35 @@ def test_an_unknown_status_continues_with_a_warning() -> None:
         ),
     ],
 )
-def test_bad_ends_end_at_once(task_now: Task | None, image_now: Image | None, code: str) -> None:
-    """Failed, Deleted, Paused, CreateFailed and UnAvailable are exit 7, with a remedy, and nothing is waited for."""
-    error = error_of(step(task_now, image_now))
+def test_failures_end_the_wait_at_once(task_now: Task | None, image_now: Image | None, code: str) -> None:
+    """Failed, Deleted, Paused, CreateFailed and UnAvailable are exit 7, with a remedy."""
+    error = error_of(decide_on(task_now, image_now))
     assert error.code == code
     assert error.exit_code is Exit.IMPORT_FAILED
     assert error.remedy
 
 
-def test_an_image_that_was_there_and_is_gone_ends_the_wait() -> None:
-    """An image that is missing for a minute after it existed, or after its task finished, does not exist any more."""
+def test_a_deleted_image_ends_the_wait() -> None:
+    """It is missing for a minute after it was seen or its task finished; a new image may appear later."""
     running, finished = task(TaskStatus.PROCESSING), task(TaskStatus.FINISHED)
-    assert step(running, None, lasting_s=UNKNOWN_LIMIT_S, seen=True) != Continue()
-    assert error_of(step(running, None, lasting_s=UNKNOWN_LIMIT_S, seen=True)).code == "image-gone"
-    assert error_of(step(finished, None, lasting_s=UNKNOWN_LIMIT_S)).code == "image-gone"
-    assert step(running, None, lasting_s=UNKNOWN_LIMIT_S - 1, seen=True) == Continue()
-    assert step(running, None, lasting_s=10 * UNKNOWN_LIMIT_S) == Continue()
+    assert decide_on(running, None, unknown_s=UNKNOWN_LIMIT_S, seen=True) != Continue()
+    assert error_of(decide_on(running, None, unknown_s=UNKNOWN_LIMIT_S, seen=True)).code == "image-gone"
+    assert error_of(decide_on(finished, None, unknown_s=UNKNOWN_LIMIT_S)).code == "image-gone"
+    assert decide_on(running, None, unknown_s=UNKNOWN_LIMIT_S - 1, seen=True) == Continue()
+    assert decide_on(running, None, unknown_s=10 * UNKNOWN_LIMIT_S) == Continue()
 
 
 def test_a_task_that_stays_unknown_without_an_image_ends_the_wait() -> None:
     """A mistyped id, or one of another region, is an error after a minute."""
-    assert step(None, None, lasting_s=UNKNOWN_LIMIT_S - 1) == Continue()
-    error = error_of(step(None, None, lasting_s=UNKNOWN_LIMIT_S))
+    assert decide_on(None, None, unknown_s=UNKNOWN_LIMIT_S - 1) == Continue()
+    error = error_of(decide_on(None, None, unknown_s=UNKNOWN_LIMIT_S))
     assert (error.code, error.exit_code) == ("task-unknown", Exit.REFUSED)
     assert "t-1" in error.summary
 
 
-def test_an_image_that_never_becomes_usable_ends_after_an_hour() -> None:
-    """Available with Usable=false does not hang for ever: exit 8, because nothing failed."""
-    odd = image("Available", usable=False)
-    assert step(task(TaskStatus.FINISHED), odd, unusable_s=UNUSABLE_LIMIT_S - 1) == Continue()
-    error = error_of(step(task(TaskStatus.FINISHED), odd, unusable_s=UNUSABLE_LIMIT_S))
+def test_an_image_that_does_not_become_usable_ends_the_wait_after_an_hour() -> None:
+    """Available with Usable=false is exit 8, because nothing failed."""
+    unusable = image("Available", usable=False)
+    assert decide_on(task(TaskStatus.FINISHED), unusable, unusable_s=UNUSABLE_LIMIT_S - 1) == Continue()
+    error = error_of(decide_on(task(TaskStatus.FINISHED), unusable, unusable_s=UNUSABLE_LIMIT_S))
     assert (error.code, error.exit_code) == ("image-not-usable", Exit.STILL_RUNNING)

@@ -1,4 +1,4 @@
-"""Tests of how an import is found again, and proven to be ours."""
+"""Tests of how an earlier import is found and proven to be ours."""
 
 from aliyun_import.image.find_existing import (
     best_of,
@@ -10,7 +10,16 @@ from aliyun_import.image.find_existing import (
     task_id_of,
 )
 from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG, TaskStatus
-from tests.image.scripted import TAGS, Heard, ScriptedImages, context_of, image, lost, retrying, task
+from tests.image.scripted_services import (
+    TAGS,
+    EventRecorder,
+    ScriptedImages,
+    connection_lost,
+    context_of,
+    image,
+    retrying,
+    task,
+)
 from tests.rows import each_row
 
 
@@ -29,12 +38,12 @@ from tests.rows import each_row
 def test_an_image_is_ours_when_every_tag_of_the_proof_agrees(
     tags: dict[str, str], proof: dict[str, str], expected: bool
 ) -> None:
-    """Other tags don't matter, and an empty proof proves nothing."""
+    """Other tags do not matter, and an empty proof proves nothing."""
     assert proves(image(tags=tags), proof) is expected
 
 
 def test_the_best_image_is_the_usable_one() -> None:
-    """Available before Creating, never a failed one."""
+    """An Available image is preferred to one in creation, and a failed one is never returned."""
     found = (
         image("CreateFailed", image_id="m-1"),
         image("Creating", image_id="m-2"),
@@ -47,7 +56,7 @@ def test_the_best_image_is_the_usable_one() -> None:
 
 
 def test_an_import_is_found_under_another_name() -> None:
-    """The tags prove it, also after it was renamed."""
+    """The tags prove it, after a rename, too."""
     images = ScriptedImages(None)
     images.add(image("Available", name="renamed"), task(TaskStatus.FINISHED, image_id="m-1"))
     found = find_import(images, name="disk", tags=TAGS)
@@ -56,7 +65,7 @@ def test_an_import_is_found_under_another_name() -> None:
 
 
 def test_a_name_alone_is_no_proof() -> None:
-    """An image of the name without our tags is not found, and nothing is found without a proof to look for."""
+    """An image with the name but without our tags is not found, nor is any without tags of a push."""
     images = ScriptedImages(None)
     images.add(image("Available", tags={"team": "x"}))
     assert find_import(images, name="disk", tags=TAGS) is None
@@ -64,22 +73,22 @@ def test_a_name_alone_is_no_proof() -> None:
 
 
 def test_the_digest_alone_finds_an_image_of_the_same_disk() -> None:
-    """Where the push's own id is not known (a lost journal), the disk's digest is the proof."""
+    """If the push id is unknown (a lost journal), the digest of the disk is the proof."""
     images = ScriptedImages(None)
     images.add(image("Available"))
     assert find_import(images, name="disk", tags={DISK_DIGEST_TAG: "digest-1"}) is not None
 
 
-def test_passing_trouble_is_not_absence() -> None:
-    """A dropped line while looking is repeated, and never read as "there is none"."""
+def test_a_transient_failure_is_not_a_missing_image() -> None:
+    """The call is repeated after a lost connection."""
     images = ScriptedImages(None)
-    images.then("images", lost(), lost())
+    images.fail_next("images", connection_lost(), connection_lost())
     images.add(image())
     assert find_import(retrying(images, context_of()), name="disk", tags=TAGS) is not None
 
 
 def test_the_task_of_an_image_is_the_one_that_did_not_fail() -> None:
-    """Several tasks may have made the same image's attempt; a failed one is the last choice."""
+    """An image may have several tasks; a failed one is the last choice."""
     failed = task(TaskStatus.FAILED, task_id="t-0", image_id="m-1")
     running = task(task_id="t-1", image_id="m-1")
     assert task_id_of("m-1", (failed, running)) == "t-1"
@@ -87,8 +96,8 @@ def test_the_task_of_an_image_is_the_one_that_did_not_fail() -> None:
     assert task_id_of("m-2", (failed, running)) == ""
 
 
-def test_a_remnant_is_what_a_failed_import_of_this_tool_left() -> None:
-    """CreateFailed with any push's id, UnAvailable with this push's id; no other image."""
+def test_a_remnant_is_a_failed_image_of_this_tool() -> None:
+    """It is CreateFailed with any push id, or UnAvailable with this push id."""
     another = {PUSH_ID_TAG: "push-9"}
     assert is_remnant(image("CreateFailed", tags=another), TAGS)
     assert is_remnant(image("UnAvailable"), TAGS)
@@ -97,22 +106,22 @@ def test_a_remnant_is_what_a_failed_import_of_this_tool_left() -> None:
     assert not is_remnant(image("Available"), TAGS)
 
 
-def test_clearing_touches_only_the_remnant_of_the_name() -> None:
-    """The failed image of the name goes, one of another name stays, and a healthy one too."""
-    images, heard = ScriptedImages(None), Heard()
+def test_only_the_remnant_with_the_name_is_deleted() -> None:
+    """A failed image with another name and a usable image are kept."""
+    images, recorder = ScriptedImages(None), EventRecorder()
     images.add(image("CreateFailed"), image("CreateFailed", image_id="m-2", name="other"))
     holder = name_holder(images, "disk")
     assert holder is not None
-    assert clear_failed(images, context_of(emit=heard), holder, tags=TAGS)
-    assert set(images.images_now) == {"m-2"}
-    assert heard.changed() == ["deleted failed image"]
+    assert clear_failed(images, context_of(emit=recorder), holder, tags=TAGS)
+    assert set(images.stored_images) == {"m-2"}
+    assert recorder.changed() == ["deleted failed image"]
     images.add(image("Available"))
     assert not clear_failed(images, context_of(), image("Available"), tags=TAGS)
-    assert set(images.images_now) == {"m-1", "m-2"}
+    assert set(images.stored_images) == {"m-1", "m-2"}
 
 
 def test_the_holder_of_a_name_is_found_in_any_status() -> None:
-    """A name is taken by any image of it, also by one that is being made."""
+    """An image in creation has the name, too."""
     images = ScriptedImages(None)
     assert name_holder(images, "disk") is None
     images.add(image("Creating", tags={}))

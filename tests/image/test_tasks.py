@@ -1,22 +1,32 @@
-"""Tests of what `aliyun-import task` answers."""
+"""Tests of the functions behind `aliyun-import task`."""
 
 import pytest
 
 from aliyun_import.errors import RefusedError
 from aliyun_import.image.tasks import cancel_task, image_of_task, list_tasks, show_task
 from aliyun_import.model.image import Task, TaskStatus
-from tests.image.scripted import REGION, Heard, ScriptedImages, context_of, image, lost, refused, retrying, task
+from tests.image.scripted_services import (
+    REGION,
+    EventRecorder,
+    ScriptedImages,
+    connection_lost,
+    context_of,
+    image,
+    refused,
+    retrying,
+    task,
+)
 from tests.rows import each_row
 
 
-def cancel(images: ScriptedImages, *, heard: Heard | None = None) -> Task:
-    """Cancel the task of the script."""
-    context = context_of(emit=heard)
+def cancel(images: ScriptedImages, *, recorder: EventRecorder | None = None) -> Task:
+    """Cancel the task t-1 with retries."""
+    context = context_of(emit=recorder)
     return cancel_task(retrying(images, context), context, "t-1", region=REGION)
 
 
-def test_tasks_are_filtered_by_any_status_word() -> None:
-    """The service filters by three statuses; the others are filtered here, in any case."""
+def test_tasks_are_filtered_by_any_status() -> None:
+    """The service filters by three statuses only; the others are filtered here, ignoring case."""
     images = ScriptedImages(None)
     images.add(task(task_id="t-1"), task(TaskStatus.DELETED, task_id="t-2"))
     assert [one.task_id for one in list_tasks(images, statuses=("deleted",))] == ["t-2"]
@@ -24,7 +34,7 @@ def test_tasks_are_filtered_by_any_status_word() -> None:
 
 
 def test_a_task_is_listed_with_the_name_of_its_image() -> None:
-    """One query returns all names; a deleted image has none."""
+    """One request returns all images; a deleted image has no name."""
     images = ScriptedImages(None)
     images.add(task(task_id="t-1", image_id="m-1"), image())
     images.add(task(task_id="t-2", image_id="m-2"))
@@ -40,15 +50,15 @@ def test_a_task_is_shown_with_its_image() -> None:
     assert (shown.task.task_id, shown.image.image_id) == ("t-1", "m-1")
 
 
-def test_the_list_states_the_image_that_the_task_does_not() -> None:
-    """DescribeTaskAttribute has no image id; the list has."""
+def test_the_image_id_comes_from_the_list_of_tasks() -> None:
+    """DescribeTaskAttribute has no image id."""
     tasks = (task(task_id="t-0", image_id="m-0"), task(task_id="t-1", image_id="m-1"))
     assert image_of_task("t-1", tasks) == "m-1"
     assert image_of_task("t-2", tasks) == ""
 
 
 def test_an_unknown_task_is_refused_by_name() -> None:
-    """A mistyped id names itself and the way to the right one."""
+    """The error names the id."""
     with pytest.raises(RefusedError) as caught:
         show_task(ScriptedImages(None), "t-9", region=REGION)
     assert caught.value.code == "task-unknown"
@@ -56,23 +66,23 @@ def test_an_unknown_task_is_refused_by_name() -> None:
 
 
 def test_a_running_task_is_cancelled() -> None:
-    """The call is sent once, and the state of the task afterwards is returned."""
-    images, heard = ScriptedImages(None), Heard()
+    """The state of the task after the cancellation is returned."""
+    images, recorder = ScriptedImages(None), EventRecorder()
     images.add(task(image_id="m-1"))
-    assert cancel(images, heard=heard).status is TaskStatus.DELETED
-    assert heard.changed() == ["cancelled import task"]
+    assert cancel(images, recorder=recorder).status is TaskStatus.DELETED
+    assert recorder.changed() == ["cancelled import task"]
 
 
-def test_cancelling_twice_is_fine() -> None:
-    """A cancelled task stays cancelled, without a call."""
+def test_a_cancelled_task_is_not_cancelled_again() -> None:
+    """No call is sent."""
     images = ScriptedImages(None)
     images.add(task(TaskStatus.DELETED, image_id="m-1"))
     assert cancel(images).status is TaskStatus.DELETED
-    assert "cancel_task" not in images.asked
+    assert "cancel_task" not in images.operations
 
 
 @each_row("status", [TaskStatus.FINISHED, TaskStatus.FAILED])
-def test_a_task_that_is_over_cannot_be_cancelled(status: TaskStatus) -> None:
+def test_a_task_that_has_ended_cannot_be_cancelled(status: TaskStatus) -> None:
     """The error states that the task has ended, and what can be done."""
     images = ScriptedImages(None)
     images.add(task(status, image_id="m-1"))
@@ -81,42 +91,42 @@ def test_a_task_that_is_over_cannot_be_cancelled(status: TaskStatus) -> None:
     assert caught.value.code == "task-over"
 
 
-def test_a_cancel_whose_answer_was_lost_is_found_done() -> None:
-    """After a repeated call the service reports that the task is not running; a Deleted task is a success."""
+def test_a_cancellation_with_a_lost_answer_succeeds() -> None:
+    """The repeated call is refused because the task does not run; its status Deleted shows the success."""
     images = ScriptedImages(None)
     images.add(task(image_id="m-1"))
 
-    def answers_late(task_id: str) -> None:
-        images.asked.append("cancel_task")
-        if images.asked.count("cancel_task") == 1:
+    def lose_first_answer(task_id: str) -> None:
+        images.operations.append("cancel_task")
+        if images.operations.count("cancel_task") == 1:
             images.add(task(TaskStatus.DELETED))
-            raise lost()
+            raise connection_lost()
         raise refused("task-not-running")
 
-    images.cancel_task = answers_late  # type: ignore[method-assign]
+    images.cancel_task = lose_first_answer  # type: ignore[method-assign]
     assert cancel(images).status is TaskStatus.DELETED
 
 
-def test_a_task_that_ends_while_it_is_cancelled_is_over() -> None:
-    """It finished between looking and cancelling: that is not a cancelled task."""
+def test_a_task_that_finishes_before_the_cancellation_is_not_cancelled() -> None:
+    """The error states that the task has ended."""
     images = ScriptedImages(None)
     images.add(task(image_id="m-1"))
 
-    def too_late(task_id: str) -> None:
+    def finish_instead(task_id: str) -> None:
         images.add(task(TaskStatus.FINISHED, image_id="m-1"))
         raise refused("task-not-running")
 
-    images.cancel_task = too_late  # type: ignore[method-assign]
+    images.cancel_task = finish_instead  # type: ignore[method-assign]
     with pytest.raises(RefusedError) as caught:
         cancel(images)
     assert caught.value.code == "task-over"
 
 
-def test_a_refused_cancel_of_a_running_task_comes_out() -> None:
-    """CancelTaskFailed is passed on as it is."""
+def test_a_refused_cancellation_of_a_running_task_is_raised() -> None:
+    """CancelTaskFailed is raised unchanged."""
     images = ScriptedImages(None)
     images.add(task(image_id="m-1"))
-    images.then("cancel_task", refused("cancel-failed"))
+    images.fail_next("cancel_task", refused("cancel-failed"))
     with pytest.raises(RefusedError) as caught:
         cancel(images)
     assert caught.value.code == "cancel-failed"

@@ -1,4 +1,4 @@
-"""Tests of the wait: patience with the questions, none with a bad end."""
+"""Tests of the wait for an import: transient failures are retried, a failed import ends it at once."""
 
 from itertools import pairwise
 
@@ -16,14 +16,14 @@ from aliyun_import.errors import (
 from aliyun_import.events import ImageCheckProgress, ImportProgress, Noted, Warned
 from aliyun_import.image.wait import FAILURE_LIMIT_S, pause_s, wait, wait_for_check
 from aliyun_import.model.image import Image, TaskStatus
-from tests.image.scripted import (
+from tests.image.scripted_services import (
     REGION,
-    Heard,
+    EventRecorder,
     ScriptedImages,
+    connection_lost,
     context_of,
     image,
-    lost,
-    no_right,
+    permission_denied,
     retrying,
     task,
 )
@@ -31,18 +31,18 @@ from tests.rows import each_row
 from tests.steered import SteeredClock
 
 
-def follow(
+def wait_for(
     images: ScriptedImages,
     *,
     clock: SteeredClock | None = None,
-    heard: Heard | None = None,
+    recorder: EventRecorder | None = None,
     timeout_s: float | None = None,
     task_id: str = "t-1",
     image_id: str = "m-1",
     check_results: bool = False,
 ) -> Image:
-    """Wait for the import of the script."""
-    context = context_of(clock, heard)
+    """Wait for the import, and for the image check if `check_results` is set."""
+    context = context_of(clock, recorder)
     usable = wait(
         retrying(images, context),
         context,
@@ -56,8 +56,8 @@ def follow(
     return wait_for_check(retrying(images, context), context, usable, region=REGION)
 
 
-def import_of(*percents: int) -> ScriptedImages:
-    """Script an import: a look at each percent, then finished, then usable."""
+def import_with(*percents: int) -> ScriptedImages:
+    """Return ECS with an import that is read at each percentage, then finished, then usable."""
     images = ScriptedImages(None)
     images.steps = [
         *(lambda percent=percent: images.add(task(percent=percent), image("Creating")) for percent in percents),
@@ -67,94 +67,94 @@ def import_of(*percents: int) -> ScriptedImages:
     return images
 
 
-def running() -> ScriptedImages:
-    """Script an import that runs for ever."""
+def running_import() -> ScriptedImages:
+    """Return ECS with an import that does not end."""
     images = ScriptedImages(None)
     images.add(task(percent=10), image("Creating"))
     return images
 
 
 def test_the_wait_ends_with_the_usable_image() -> None:
-    """Finished is not yet done; Available is."""
-    images, heard = import_of(0, 40, 80), Heard()
-    assert follow(images, heard=heard).status == "Available"
-    told = [event for event in heard.events if isinstance(event, ImportProgress)]
-    assert [event.percent for event in told] == [0, 40, 80, 100, 100]
-    assert [event.task_status for event in told][-2:] == ["Finished", "Finished"]
-    assert [event.image_status for event in told][-2:] == ["Creating", "Available"]
+    """A finished task alone does not end it."""
+    images, recorder = import_with(0, 40, 80), EventRecorder()
+    assert wait_for(images, recorder=recorder).status == "Available"
+    progress = [event for event in recorder.events if isinstance(event, ImportProgress)]
+    assert [event.percent for event in progress] == [0, 40, 80, 100, 100]
+    assert [event.task_status for event in progress][-2:] == ["Finished", "Finished"]
+    assert [event.image_status for event in progress][-2:] == ["Creating", "Available"]
 
 
 def test_progress_has_the_time_left() -> None:
-    """From the second percent on there is an estimate, and times only grow."""
-    heard = Heard()
-    follow(import_of(0, 40, 80), heard=heard)
-    told = [event for event in heard.events if isinstance(event, ImportProgress)]
-    assert told[0].left_s is None
-    assert told[1].left_s is not None
-    assert [event.elapsed_s for event in told] == sorted(event.elapsed_s for event in told)
+    """An estimate exists from the second percentage on, and the elapsed time never decreases."""
+    recorder = EventRecorder()
+    wait_for(import_with(0, 40, 80), recorder=recorder)
+    progress = [event for event in recorder.events if isinstance(event, ImportProgress)]
+    assert progress[0].left_s is None
+    assert progress[1].left_s is not None
+    assert [event.elapsed_s for event in progress] == sorted(event.elapsed_s for event in progress)
 
 
 def test_a_failure_ends_the_wait_at_once() -> None:
-    """No second question once the service has given up."""
+    """No further request is sent."""
     images = ScriptedImages(None)
     images.add(task(TaskStatus.FAILED, error_code="InvalidImageFormat.Malformed", error_message="Odd."), image())
     clock = SteeredClock()
     with pytest.raises(ImportFailed) as caught:
-        follow(images, clock=clock)
+        wait_for(images, clock=clock)
     assert clock.slept == []
     assert "InvalidImageFormat.Malformed: Odd." in (caught.value.cause or "")
 
 
-def test_passing_trouble_is_waited_out() -> None:
-    """Lost answers about the task or the image are notes, and the wait continues."""
-    images, heard = import_of(0, 50), Heard()
-    images.then("image", lost(), lost())
-    images.then("task", lost())
-    assert follow(images, heard=heard).status == "Available"
-    assert len([event for event in heard.events if isinstance(event, Noted)]) == 3
-    assert heard.warned() == []
+def test_transient_failures_are_retried_with_a_note() -> None:
+    """After lost answers about the task or the image, the wait continues."""
+    images, recorder = import_with(0, 50), EventRecorder()
+    images.fail_next("image", connection_lost(), connection_lost())
+    images.fail_next("task", connection_lost())
+    assert wait_for(images, recorder=recorder).status == "Available"
+    assert len([event for event in recorder.events if isinstance(event, Noted)]) == 3
+    assert recorder.warned() == []
 
 
-def test_lasting_trouble_is_warned_of_once() -> None:
-    """A minute without a good answer is worth one warning, not one a poll."""
-    images, heard = import_of(0), Heard()
-    images.then("image", *[lost()] * 8)
-    follow(images, heard=heard)
-    assert heard.warned() == ["import-unseen"]
+def test_lasting_failures_cause_one_warning() -> None:
+    """It is emitted after a minute without an answer."""
+    images, recorder = import_with(0), EventRecorder()
+    images.fail_next("image", *[connection_lost()] * 8)
+    wait_for(images, recorder=recorder)
+    assert recorder.warned() == ["import-unseen"]
 
 
-def test_trouble_without_end_ends_the_wait_after_an_hour() -> None:
-    """Without a deadline an unattended run ends too, with the command that continues the wait."""
-    images, clock = running(), SteeredClock()
-    images.then("image", *[lost()] * 1000)
+def test_lasting_failures_end_the_wait_after_an_hour() -> None:
+    """An unattended run without a deadline ends, with the command that continues the wait."""
+    images, clock = running_import(), SteeredClock()
+    images.fail_next("image", *[connection_lost()] * 1000)
     with pytest.raises(TransientError) as caught:
-        follow(images, clock=clock)
+        wait_for(images, clock=clock)
     assert FAILURE_LIMIT_S <= clock.elapsed_s <= FAILURE_LIMIT_S + 120
     assert "task wait t-1 --region cn-hangzhou" in (caught.value.remedy or "")
 
 
 @each_row("timeout_s", [0.0, 30.0, 7200.0])
-def test_the_deadline_ends_the_wait_with_the_command_that_waits_on(timeout_s: float) -> None:
-    """Exit 8 at the deadline, never later, after at least one look."""
-    images, clock = running(), SteeredClock()
+def test_the_deadline_ends_the_wait_with_the_command_that_continues_it(timeout_s: float) -> None:
+    """Exit 8 at the deadline, after at least one read of the image."""
+    images, clock = running_import(), SteeredClock()
     with pytest.raises(StillRunning) as caught:
-        follow(images, clock=clock, timeout_s=timeout_s)
+        wait_for(images, clock=clock, timeout_s=timeout_s)
     assert clock.elapsed_s == pytest.approx(timeout_s)
-    assert "image" in images.asked
+    assert "image" in images.operations
     assert "`aliyun-import task wait t-1 --region cn-hangzhou`" in (caught.value.remedy or "")
     assert caught.value.details == {"task_id": "t-1", "image_id": "m-1", "region": REGION}
 
 
-def test_the_deadline_holds_in_trouble_too() -> None:
-    """A line that stays down does not stretch the deadline."""
-    images, clock = running(), SteeredClock()
-    images.then("image", *[lost()] * 1000)
+def test_the_deadline_holds_during_failures() -> None:
+    """A network that stays down does not extend it."""
+    images, clock = running_import(), SteeredClock()
+    images.fail_next("image", *[connection_lost()] * 1000)
     with pytest.raises(StillRunning):
-        follow(images, clock=clock, timeout_s=300.0)
+        wait_for(images, clock=clock, timeout_s=300.0)
     assert clock.elapsed_s == pytest.approx(300.0)
 
 
-def test_a_fresh_task_may_be_unknown_for_a_while() -> None:
+def test_a_new_task_may_be_unknown_for_a_while() -> None:
     """Nothing there at first is no error."""
     images = ScriptedImages(None)
     images.steps = [
@@ -162,96 +162,96 @@ def test_a_fresh_task_may_be_unknown_for_a_while() -> None:
         lambda: None,
         lambda: images.add(task(TaskStatus.FINISHED), image("Available")),
     ]
-    assert follow(images).status == "Available"
+    assert wait_for(images).status == "Available"
 
 
-def test_what_is_unknown_during_trouble_is_not_counted() -> None:
-    """Minutes of trouble between two looks at nothing are not minutes of nothing."""
+def test_failed_requests_do_not_count_as_an_unknown_task() -> None:
+    """Minutes of failures between two empty answers are not minutes in which the task is unknown."""
     images = ScriptedImages(None)
     images.steps = [
         lambda: None,
-        lambda: images.then("image", *[lost()] * 12),
+        lambda: images.fail_next("image", *[connection_lost()] * 12),
         *[lambda: None] * 12,
         lambda: images.add(task(TaskStatus.FINISHED), image("Available")),
     ]
     clock = SteeredClock()
-    assert follow(images, clock=clock).status == "Available"
+    assert wait_for(images, clock=clock).status == "Available"
     assert clock.elapsed_s > 300
 
 
 def test_an_unknown_task_is_an_error() -> None:
-    """After a minute of nothing the id is named."""
+    """The error comes after a minute."""
     clock = SteeredClock()
     with pytest.raises(RefusedError) as caught:
-        follow(ScriptedImages(None), clock=clock)
+        wait_for(ScriptedImages(None), clock=clock)
     assert caught.value.code == "task-unknown"
     assert clock.elapsed_s < 90
 
 
-def test_an_image_deleted_meanwhile_is_an_error() -> None:
-    """An image that existed and was deleted is exit 7 with its own code."""
-    images = running()
-    images.steps = [lambda: None, images.images_now.clear]
+def test_an_image_that_is_deleted_during_the_wait_is_an_error() -> None:
+    """It is exit 7."""
+    images = running_import()
+    images.steps = [lambda: None, images.stored_images.clear]
     with pytest.raises(ImportFailed) as caught:
-        follow(images)
+        wait_for(images)
     assert caught.value.code == "image-gone"
 
 
-def test_an_unknown_status_is_warned_of_once() -> None:
-    """An unknown status causes one warning, and the wait continues."""
-    images, heard = ScriptedImages(None), Heard()
+def test_an_unknown_status_causes_one_warning() -> None:
+    """The wait continues."""
+    images, recorder = ScriptedImages(None), EventRecorder()
     images.add(task(TaskStatus.UNKNOWN, word="Pondering"), image())
     images.steps = [lambda: None] * 5 + [lambda: images.add(task(TaskStatus.FINISHED), image("Available"))]
-    follow(images, heard=heard)
-    assert heard.warned() == ["task-odd"]
+    wait_for(images, recorder=recorder)
+    assert recorder.warned() == ["task-odd"]
 
 
-def test_the_image_is_looked_up_when_only_the_task_is_known() -> None:
-    """`task wait` has only a task id: the list of tasks states the image; it is queried rarely."""
-    images = import_of(0, 50)
+def test_the_image_of_a_task_is_read_from_the_list_of_tasks_once() -> None:
+    """`task wait` has only a task id."""
+    images = import_with(0, 50)
     images.add(task(), image())
     images.listed = {"t-1": "m-1"}
-    assert follow(images, image_id="").image_id == "m-1"
-    assert images.asked.count("tasks") == 1
+    assert wait_for(images, image_id="").image_id == "m-1"
+    assert images.operations.count("tasks") == 1
 
 
-def test_without_a_task_the_image_is_followed() -> None:
-    """An adopted image without a task is done when it is Available."""
+def test_without_a_task_the_status_of_the_image_decides() -> None:
+    """A found image without a task is done when it is Available."""
     images = ScriptedImages(None)
     images.steps = [lambda: images.add(image()), lambda: images.add(image("Available"))]
-    assert follow(images, task_id="").status == "Available"
-    assert "task" not in images.asked
+    assert wait_for(images, task_id="").status == "Available"
+    assert "task" not in images.operations
 
 
-def test_without_the_right_to_see_tasks_the_image_is_followed() -> None:
-    """A policy that pins task calls to image/* is the usual slip: a warning, and the image decides."""
-    images, heard = import_of(0, 50), Heard()
-    images.then("task", no_right())
-    assert follow(images, heard=heard).status == "Available"
-    assert heard.warned() == ["task-unseen"]
-    assert images.asked.count("task") == 1
+def test_without_the_right_to_read_tasks_the_status_of_the_image_decides() -> None:
+    """A policy that limits task calls to image/* is a usual mistake, and causes a warning."""
+    images, recorder = import_with(0, 50), EventRecorder()
+    images.fail_next("task", permission_denied())
+    assert wait_for(images, recorder=recorder).status == "Available"
+    assert recorder.warned() == ["task-unseen"]
+    assert images.operations.count("task") == 1
 
 
 def test_refused_credentials_end_the_wait_with_a_warning_that_the_import_continues() -> None:
-    """Keys that are refused during the wait are an error, and a warning states that the import continues."""
-    images, heard = running(), Heard()
-    images.then("image", AccessError("Wrong key.", code="credentials-rejected", remedy=None))
+    """The warning has the command that continues the wait."""
+    images, recorder = running_import(), EventRecorder()
+    images.fail_next("image", AccessError("Wrong key.", code="credentials-rejected", remedy=None))
     with pytest.raises(AccessError):
-        follow(images, heard=heard)
-    warned = next(event for event in heard.events if isinstance(event, Warned))
+        wait_for(images, recorder=recorder)
+    warned = next(event for event in recorder.events if isinstance(event, Warned))
     assert warned.code == "import-goes-on"
     assert "task wait t-1" in (warned.remedy or "")
 
 
 def test_an_interrupt_ends_the_wait() -> None:
-    """Ctrl-C during the sleep raises Interrupted unchanged."""
+    """The error of the interrupted sleep is raised unchanged."""
     with pytest.raises(Interrupted):
-        follow(running(), clock=SteeredClock(interrupt_at_s=20.0))
+        wait_for(running_import(), clock=SteeredClock(interrupt_at_s=20.0))
 
 
 def test_the_results_of_the_image_check_are_reported() -> None:
-    """Items at risk are warnings, the rest is a note, and the image is the result either way."""
-    images, heard = import_of(0), Heard()
+    """Items with a risk cause a warning, and the image is returned in any case."""
+    images, recorder = import_with(0), EventRecorder()
     items = (
         {"Name": "GUESTOS.Virtio", "Value": "Supported"},
         {"Name": "GUESTOS.Nvme", "Value": "Unsupported", "RiskLevel": "High", "RiskCode": "NVMe.NotInstallded"},
@@ -260,45 +260,45 @@ def test_the_results_of_the_image_check_are_reported() -> None:
         lambda: images.add(image("Available", detection=items[:1], detection_status="Processing")),
         lambda: images.add(image("Available", detection=items, detection_status="Finished")),
     ]
-    assert follow(images, heard=heard, check_results=True).detection == items
-    assert heard.warned() == ["image-check"]
-    waits = [event for event in heard.events if isinstance(event, ImageCheckProgress)]
+    assert wait_for(images, recorder=recorder, check_results=True).detection == items
+    assert recorder.warned() == ["image-check"]
+    waits = [event for event in recorder.events if isinstance(event, ImageCheckProgress)]
     assert [event.status for event in waits] == ["", "Processing"]
     assert waits[0].elapsed_s == 0 < waits[1].elapsed_s
-    message = next(event.message for event in heard.events if isinstance(event, Warned))
+    message = next(event.message for event in recorder.events if isinstance(event, Warned))
     assert "Nvme" in message
     assert "NVMe.NotInstallded" in message
 
 
-def test_a_check_without_results_is_no_failure() -> None:
+def test_an_image_check_without_results_is_no_failure() -> None:
     """After ten minutes the image is returned with a warning; progress is emitted every few seconds."""
-    images, heard, clock = import_of(0), Heard(), SteeredClock()
+    images, recorder, clock = import_with(0), EventRecorder(), SteeredClock()
     images.steps.append(lambda: images.add(image("Available", detection_status="Processing")))
-    assert follow(images, clock=clock, heard=heard, check_results=True).status == "Available"
-    assert heard.warned() == ["image-check-missing"]
+    assert wait_for(images, clock=clock, recorder=recorder, check_results=True).status == "Available"
+    assert recorder.warned() == ["image-check-missing"]
     assert 600 <= clock.elapsed_s < 1200
-    told_s = [event.elapsed_s for event in heard.events if isinstance(event, ImageCheckProgress)]
-    assert max(after - before for before, after in pairwise(told_s)) < 20
+    elapsed_s = [event.elapsed_s for event in recorder.events if isinstance(event, ImageCheckProgress)]
+    assert max(after - before for before, after in pairwise(elapsed_s)) < 20
 
 
-def test_a_check_that_never_begins_is_not_waited_for() -> None:
+def test_an_image_check_that_does_not_start_is_not_waited_for() -> None:
     """The service does not check every platform."""
-    clock, heard = SteeredClock(), Heard()
-    follow(import_of(0), clock=clock, heard=heard, check_results=True)
-    assert heard.warned() == ["image-check-missing"]
+    clock, recorder = SteeredClock(), EventRecorder()
+    wait_for(import_with(0), clock=clock, recorder=recorder, check_results=True)
+    assert recorder.warned() == ["image-check-missing"]
     assert clock.elapsed_s < 200
 
 
-@each_row("error", [no_right(), lost()])
-def test_trouble_with_the_check_is_no_failure_either(error: AliyunImportError) -> None:
-    """A right that is taken away, or a line that drops, while the image is usable already."""
-    images = import_of(0)
-    images.steps.append(lambda: images.then("image", error))
-    assert follow(images, check_results=True).status == "Available"
+@each_row("error", [permission_denied(), connection_lost()])
+def test_an_error_of_the_image_check_is_no_failure(error: AliyunImportError) -> None:
+    """A permission is removed, or a connection is lost, while the image is usable."""
+    images = import_with(0)
+    images.steps.append(lambda: images.fail_next("image", error))
+    assert wait_for(images, check_results=True).status == "Available"
 
 
-def test_pauses_grow_and_stay_polite() -> None:
-    """0.5 s at first, 10 s soon, 15 s after half an hour, a minute at most in trouble; a tenth of jitter either way."""
+def test_pauses_grow_to_a_bound() -> None:
+    """They are 0.5 s, soon 10 s, 15 s after half an hour, at most 60 s after failures, with 10 % jitter."""
 
     def middle(polls: int, elapsed_s: float, failures: int = 0) -> float:
         return pause_s(polls, elapsed_s=elapsed_s, failures=failures, share=lambda: 0.5)

@@ -1,4 +1,4 @@
-"""Tests of the image room through the real adapters, against a sandbox."""
+"""Tests of the image package through the real adapters, with a sandbox."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,11 +20,11 @@ from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.core.state import Clock, Settings
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
-from tests.image.connected import Connected
-from tests.image.scripted import Heard
+from tests.image.sandbox_services import SandboxServices
+from tests.image.scripted_services import EventRecorder
 
 BUCKET, KEY = "a-bucket", "aliyun-import/disk.raw"
-# A boot sector with one active partition that begins at sector 1: as little as a disk can be.
+# A boot sector with one active partition that begins at sector 1: the smallest valid disk.
 DISK = (
     bytes(446) + bytes([0x80, 0, 2, 0, 0x83, 0, 3, 0, 1, 0, 0, 0, 7, 0, 0, 0]) + bytes(48) + b"\x55\xaa" + bytes(3584)
 )
@@ -41,15 +41,15 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def cloud(sandbox: Sandbox) -> Connected:
-    """Connect to it, with the disk in OSS."""
-    connected = Connected(sandbox)
+def cloud(sandbox: Sandbox) -> SandboxServices:
+    """Return the services of the sandbox, with the disk in OSS."""
+    connected = SandboxServices(sandbox)
     connected.store(BUCKET).put(KEY, DISK)
     return connected
 
 
 def call(name: str = "disk", *, push_id: str = "push-1", token: str = "") -> ImportCall:
-    """Return a call for the disk."""
+    """Return the ImportImage call for the disk."""
     return ImportCall(
         request=ImportRequest(region="cn-hangzhou", disks=(DiskRequest(bucket=BUCKET, key=KEY),), name=name),
         mappings=(DiskMapping(bucket=BUCKET, key=KEY, format=DiskFormat.RAW, size_gib=5),),
@@ -58,17 +58,17 @@ def call(name: str = "disk", *, push_id: str = "push-1", token: str = "") -> Imp
     )
 
 
-def ensure(cloud: Connected, *, heard: Heard | None = None) -> bool:
+def ensure(cloud: SandboxServices, *, recorder: EventRecorder | None = None) -> bool:
     """Ensure the role; return whether anything was changed."""
-    return ensure_role(cloud.roles, cloud.context(heard), OSS_ROLE.default_name, bucket=BUCKET, fix=False).changed
+    return ensure_role(cloud.roles, cloud.context(recorder), OSS_ROLE.default_name, bucket=BUCKET, fix=False).changed
 
 
-def start(cloud: Connected, one: ImportCall | None = None, *, changed: bool = True) -> StartedImport:
+def start(cloud: SandboxServices, import_call: ImportCall | None = None, *, changed: bool = True) -> StartedImport:
     """Submit a call."""
-    return submit(cloud.images, cloud.context(), one or call(), role_changed_recently=changed)
+    return submit(cloud.images, cloud.context(), import_call or call(), role_changed_recently=changed)
 
 
-def follow(cloud: Connected, started: StartedImport, *, timeout_s: float | None = None) -> Image:
+def wait_for(cloud: SandboxServices, started: StartedImport, *, timeout_s: float | None = None) -> Image:
     """Wait for an import."""
     return wait(
         cloud.images,
@@ -80,26 +80,26 @@ def follow(cloud: Connected, started: StartedImport, *, timeout_s: float | None 
     )
 
 
-def test_role_import_and_wait_lead_to_a_usable_image(sandbox: Sandbox, cloud: Connected) -> None:
-    """The whole way, once, and a second look at the role finds nothing to do."""
+def test_role_import_and_wait_lead_to_a_usable_image(sandbox: Sandbox, cloud: SandboxServices) -> None:
+    """All steps succeed, and a second inspection of the role changes nothing."""
     assert ensure(cloud)
     assert not ensure(cloud)
-    image = follow(cloud, start(cloud))
+    image = wait_for(cloud, start(cloud))
     assert image.status == "Available"
     assert image.tags[PUSH_ID_TAG] == "push-1"
     assert len(sandbox.requests.entries("ImportImage")) == 1
 
 
-def test_a_role_that_ecs_sees_late_is_waited_for(sandbox: Sandbox, cloud: Connected) -> None:
-    """45 s after the role was made ECS sees it, and the import starts soon after, not at some fixed minute."""
+def test_a_role_that_becomes_visible_late_is_waited_for(sandbox: Sandbox, cloud: SandboxServices) -> None:
+    """ECS sees it 45 s after its creation, and the import starts at most 15 s later."""
     sandbox.state.configure(role_propagation_s=45.0)
     ensure(cloud)
     assert start(cloud).task_id
     assert 45.0 <= cloud.clock.elapsed_s <= 45.0 + 15.0
 
 
-def test_a_role_that_is_missing_is_an_error_that_explains(cloud: Connected) -> None:
-    """Without a role the service's refusal comes out after the short wait."""
+def test_a_missing_role_is_an_error_with_a_remedy(cloud: SandboxServices) -> None:
+    """The service's refusal is raised after the short wait."""
     with pytest.raises(RefusedError) as caught:
         start(cloud, changed=False)
     assert caught.value.code == "role-not-visible"
@@ -107,8 +107,8 @@ def test_a_role_that_is_missing_is_an_error_that_explains(cloud: Connected) -> N
 
 
 @pytest.mark.parametrize("effect", ["lose-answer", "cut-before"])
-def test_a_lost_answer_makes_no_second_import(sandbox: Sandbox, cloud: Connected, effect: str) -> None:
-    """Whether the call took effect or not, there is one image in the end."""
+def test_a_lost_answer_starts_no_second_import(sandbox: Sandbox, cloud: SandboxServices, effect: str) -> None:
+    """One image exists in the end, whether the call took effect or not."""
     ensure(cloud)
     sandbox.faults.add(Fault(operation="ImportImage", effect=effect))
     started = start(cloud)
@@ -116,118 +116,122 @@ def test_a_lost_answer_makes_no_second_import(sandbox: Sandbox, cloud: Connected
     assert started.image_id == cloud.images.images()[0].image_id
 
 
-def test_a_lost_answer_and_a_lost_token_make_no_second_import(cloud: Connected) -> None:
-    """A new token for the same push finds the image by its tags."""
+def test_a_new_client_token_for_the_same_push_starts_no_second_import(cloud: SandboxServices) -> None:
+    """The image is found by its tags."""
     ensure(cloud)
     first = start(cloud)
     again = start(cloud, call(token="another-token"))
     assert (again.task_id, again.image_id) == (first.task_id, first.image_id)
 
 
-def test_another_push_of_the_same_name_is_refused(cloud: Connected) -> None:
-    """The other image is named with its id."""
+def test_another_push_of_the_same_name_is_refused(cloud: SandboxServices) -> None:
+    """The error has the id of the other image."""
     ensure(cloud)
     first = start(cloud)
-    follow(cloud, first)
+    wait_for(cloud, first)
     with pytest.raises(RefusedError) as caught:
         start(cloud, call(push_id="push-2"))
     assert caught.value.code == "image-name-taken"
     assert caught.value.details["image_id"] == first.image_id
 
 
-def test_a_failed_import_tells_its_reason_and_can_be_tried_again(sandbox: Sandbox, cloud: Connected) -> None:
-    """The image that it left does not stand in the way of the next attempt."""
+def test_a_failed_import_has_its_reason_and_can_be_repeated(sandbox: Sandbox, cloud: SandboxServices) -> None:
+    """The remaining image does not prevent the next attempt."""
     ensure(cloud)
     sandbox.state.configure(
         import_s=60.0, import_outcome="failed", import_error=("InvalidImageFormat.Malformed", "Not a disk.")
     )
     with pytest.raises(ImportFailed) as caught:
-        follow(cloud, start(cloud))
+        wait_for(cloud, start(cloud))
     assert "InvalidImageFormat.Malformed: Not a disk." in (caught.value.cause or "")
     assert cloud.clock.elapsed_s < 45
     sandbox.state.configure(import_s=5.0, import_outcome="finished")
-    assert follow(cloud, start(cloud, call(push_id="push-2"))).status == "Available"
+    assert wait_for(cloud, start(cloud, call(push_id="push-2"))).status == "Available"
     assert len(cloud.images.images()) == 1
 
 
 @pytest.mark.parametrize(("outcome", "code"), [("paused", "import-paused"), ("unavailable", "image-failed")])
-def test_other_bad_ends_are_told_by_name(sandbox: Sandbox, cloud: Connected, outcome: str, code: str) -> None:
-    """Paused and UnAvailable end the wait as well."""
+def test_other_failures_end_the_wait_with_their_codes(
+    sandbox: Sandbox, cloud: SandboxServices, outcome: str, code: str
+) -> None:
+    """They are Paused and UnAvailable."""
     ensure(cloud)
     sandbox.state.configure(import_outcome=outcome)
     with pytest.raises(ImportFailed) as caught:
-        follow(cloud, start(cloud))
+        wait_for(cloud, start(cloud))
     assert caught.value.code == code
 
 
-def test_a_stuck_import_ends_at_the_deadline(sandbox: Sandbox, cloud: Connected) -> None:
-    """Exit 8 after the given time, and the import can be followed on."""
+def test_the_wait_for_an_import_that_does_not_end_stops_at_the_deadline(
+    sandbox: Sandbox, cloud: SandboxServices
+) -> None:
+    """It is exit 8."""
     ensure(cloud)
     sandbox.state.configure(import_outcome="stuck")
     with pytest.raises(StillRunning):
-        follow(cloud, start(cloud), timeout_s=60.0)
+        wait_for(cloud, start(cloud), timeout_s=60.0)
     assert cloud.clock.elapsed_s == pytest.approx(60.0)
 
 
 @pytest.mark.parametrize("code", ["Throttling", "Throttling.User", "Throttling.Api"])
-def test_throttled_questions_are_asked_again(sandbox: Sandbox, cloud: Connected, code: str) -> None:
-    """All three spellings are passing trouble for the wait."""
+def test_throttled_requests_of_the_wait_are_repeated(sandbox: Sandbox, cloud: SandboxServices, code: str) -> None:
+    """All three spellings of the code are transient failures."""
     ensure(cloud)
     started = start(cloud)
     for operation in ("DescribeImages", "DescribeTaskAttribute"):
         sandbox.faults.add(Fault(operation=operation, status=400, code=code, message="Too often.", nth=2, count=5))
-    assert follow(cloud, started).status == "Available"
+    assert wait_for(cloud, started).status == "Available"
 
 
-def test_a_task_that_is_hidden_at_first_is_waited_for(sandbox: Sandbox, cloud: Connected) -> None:
-    """A task that the service does not show for half a minute is no error."""
+def test_a_task_that_is_hidden_at_first_is_waited_for(sandbox: Sandbox, cloud: SandboxServices) -> None:
+    """The service may not return a new task for half a minute."""
     sandbox.state.configure(task_hidden_s=30.0)
     ensure(cloud)
-    assert follow(cloud, start(cloud)).status == "Available"
+    assert wait_for(cloud, start(cloud)).status == "Available"
 
 
-def test_the_image_check_is_waited_for(cloud: Connected) -> None:
-    """The check goes on for minutes after the image is Available, and ends the wait when it is over."""
+def test_the_image_check_is_waited_for(cloud: SandboxServices) -> None:
+    """The check continues for minutes after the image is Available."""
     ensure(cloud)
-    one = call()
-    started = start(cloud, replace(one, request=replace(one.request, detection_strategy="Standard")))
-    heard = Heard()
+    import_call = call()
+    started = start(cloud, replace(import_call, request=replace(import_call.request, detection_strategy="Standard")))
+    recorder = EventRecorder()
     image = wait(
         cloud.images,
-        cloud.context(heard),
+        cloud.context(recorder),
         task_id=started.task_id,
         image_id=started.image_id,
         region=cloud.region,
     )
-    image = wait_for_check(cloud.images, cloud.context(heard), image, region=cloud.region)
+    image = wait_for_check(cloud.images, cloud.context(recorder), image, region=cloud.region)
     assert image.detection_status == "Finished"
-    assert heard.warned() == []
+    assert recorder.warned() == []
 
 
-def test_a_cancelled_import_is_reported_as_cancelled(cloud: Connected) -> None:
-    """Cancelled elsewhere, the wait ends with its own code."""
+def test_a_cancelled_import_ends_the_wait_with_its_code(cloud: SandboxServices) -> None:
+    """It may be cancelled by another process."""
     ensure(cloud)
     started = start(cloud)
     cancelled = cancel_task(cloud.images, cloud.context(), started.task_id, region=cloud.region)
     assert cancelled.status is TaskStatus.DELETED
     with pytest.raises(ImportFailed) as caught:
-        follow(cloud, started)
+        wait_for(cloud, started)
     assert caught.value.code == "import-cancelled"
 
 
-def test_a_finished_task_cannot_be_cancelled(cloud: Connected) -> None:
-    """The error states the alternative."""
+def test_a_finished_task_cannot_be_cancelled(cloud: SandboxServices) -> None:
+    """The remedy names the image."""
     ensure(cloud)
     started = start(cloud)
-    follow(cloud, started)
+    wait_for(cloud, started)
     with pytest.raises(RefusedError) as caught:
         cancel_task(cloud.images, cloud.context(), started.task_id, region=cloud.region)
     assert caught.value.code == "task-over"
     assert started.image_id in (caught.value.remedy or "")
 
 
-def test_tasks_are_listed_and_shown_with_their_images(cloud: Connected) -> None:
-    """With a task id alone the image is found, and followed to its end."""
+def test_tasks_are_listed_and_shown_with_their_images(cloud: SandboxServices) -> None:
+    """A wait with a task id alone finds the image."""
     ensure(cloud)
     started = start(cloud)
     listed = list_tasks(cloud.images)
@@ -235,11 +239,11 @@ def test_tasks_are_listed_and_shown_with_their_images(cloud: Connected) -> None:
     shown = show_task(cloud.images, started.task_id, region=cloud.region)
     assert shown.image is not None
     assert shown.image.image_id == started.image_id
-    assert follow(cloud, replace(started, image_id="")).image_id == started.image_id
+    assert wait_for(cloud, replace(started, image_id="")).image_id == started.image_id
 
 
-def test_an_import_is_found_by_its_tags(cloud: Connected) -> None:
-    """Whatever became of the journal."""
+def test_an_import_is_found_by_its_tags(cloud: SandboxServices) -> None:
+    """The journal is not needed."""
     ensure(cloud)
     started = start(cloud)
     found = find_import(cloud.images, name="disk", tags=call().tags)
@@ -248,11 +252,11 @@ def test_an_import_is_found_by_its_tags(cloud: Connected) -> None:
 
 
 @pytest.mark.parametrize("policy", ["rename", "delete"])
-def test_a_name_is_handed_over(cloud: Connected, policy: str) -> None:
-    """The new image has the name in the end, and the old one is what was asked for."""
+def test_the_new_image_takes_the_name(cloud: SandboxServices, policy: str) -> None:
+    """The old image is renamed or deleted, as the policy requires."""
     ensure(cloud)
-    old = follow(cloud, start(cloud))
-    new = follow(cloud, start(cloud, call("disk-new-push2", push_id="push-2")))
+    old = wait_for(cloud, start(cloud))
+    new = wait_for(cloud, start(cloud, call("disk-new-push2", push_id="push-2")))
     named = replace_image(cloud.images, cloud.context(), new, name="disk", policy=policy, region=cloud.region)
     assert (named.image_id, named.name) == (new.image_id, "disk")
     rest = {image.image_id: image.name for image in cloud.images.images() if image.image_id != new.image_id}
@@ -261,26 +265,28 @@ def test_a_name_is_handed_over(cloud: Connected, policy: str) -> None:
 
 
 @pytest.mark.parametrize("code", ["DRYRUN.SUCCESS", "DryRunOperation"])
-def test_a_question_is_answered_in_both_spellings(sandbox: Sandbox, cloud: Connected, code: str) -> None:
-    """Its success arrives as an error, and nothing is started."""
+def test_a_dry_run_succeeds_with_both_spellings_of_its_code(
+    sandbox: Sandbox, cloud: SandboxServices, code: str
+) -> None:
+    """The success is answered as an error, and no import is started."""
     sandbox.state.configure(dry_run_code=code)
     ensure(cloud)
     dry_run_import(cloud.images, call())
     assert cloud.images.images() == ()
 
 
-def test_without_rights_on_ram_the_import_decides(sandbox: Sandbox, cloud: Connected) -> None:
-    """No right to look: a warning; the role is there, and the import works."""
+def test_without_rights_on_ram_the_import_starts_with_a_warning(sandbox: Sandbox, cloud: SandboxServices) -> None:
+    """The role exists, so the import succeeds."""
     ensure(cloud)
-    limited, heard = Connected(sandbox, denied=("ram:*",)), Heard()
-    assert not ensure(limited, heard=heard)
-    assert heard.warned() == ["role-unseen"]
+    limited, recorder = SandboxServices(sandbox, denied=("ram:*",)), EventRecorder()
+    assert not ensure(limited, recorder=recorder)
+    assert recorder.warned() == ["role-unseen"]
     assert start(limited, changed=False).task_id
 
 
-def test_without_the_permission_to_create_the_error_has_steps_for_an_administrator(sandbox: Sandbox) -> None:
-    """Exit 4 with the commands and the console page."""
+def test_without_the_right_to_create_the_role_the_error_has_the_commands(sandbox: Sandbox) -> None:
+    """It is exit 4, with commands for an administrator."""
     with pytest.raises(AccessError) as caught:
-        ensure(Connected(sandbox, denied=("ram:CreateRole",)))
+        ensure(SandboxServices(sandbox, denied=("ram:CreateRole",)))
     assert caught.value.code == "role-rights"
     assert "aliyun ram CreateRole --RoleName AliyunECSImageImportDefaultRole" in (caught.value.remedy or "")

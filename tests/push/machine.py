@@ -17,8 +17,8 @@ from aliyun_import.push.push import push
 from aliyun_import.retry import add_retries
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
-from tests.image.connected import Connected
-from tests.image.scripted import Heard
+from tests.image.sandbox_services import SandboxServices
+from tests.image.scripted_services import EventRecorder
 from tests.steered import import_calls
 
 SMALL_DISK_BYTES = 1 << 20
@@ -44,10 +44,10 @@ class Machine:
 
     def __init__(self, sandbox: Sandbox, home: Path, disk: Path) -> None:
         self.sandbox = sandbox
-        self.cloud = Connected(sandbox)
+        self.cloud = SandboxServices(sandbox)
         self.request = ImportRequest(region="cn-hangzhou", disks=(DiskRequest(path=disk),), name="web")
         self.state_dir = home / "state"
-        self.heard = Heard()
+        self.heard = EventRecorder()
         self.held: list[Journal] = []
         self.offers: list[InstanceOffer] = []
         self.confirm: Confirm = self.offers.append
@@ -55,7 +55,7 @@ class Machine:
 
     def push(self, **options: object) -> PushResult:
         """Push; `heard` has the events of this run."""
-        self.heard = Heard()
+        self.heard = EventRecorder()
         given = replace(PushOptions(state_dir=self.state_dir), **options)  # type: ignore[arg-type]
         context = self.cloud.context(self._hear)
         services = add_retries(self.cloud.services, context)
@@ -71,11 +71,11 @@ class Machine:
 
     def use(self, key: AccessKey) -> None:
         """Push with another key from now on."""
-        self.cloud = Connected(self.sandbox, key=key)
+        self.cloud = SandboxServices(self.sandbox, key=key)
 
     def deny(self, permission: str) -> None:
         """Push without a permission from now on."""
-        self.cloud = Connected(self.sandbox, denied=(permission,))
+        self.cloud = SandboxServices(self.sandbox, denied=(permission,))
 
     def _hear(self, event: Event) -> None:
         self.heard(event)

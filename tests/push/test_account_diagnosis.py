@@ -18,7 +18,7 @@ from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.ram.state import Ram
 from aliyun_import.sandbox.server import Sandbox
 from aliyun_import.services import PERMISSIONS
-from tests.image.connected import Connected
+from tests.image.sandbox_services import SandboxServices
 from tests.push.machine import Machine, write_small_disk
 
 # Permissions that can't be tested without a change, and when a push needs them.
@@ -50,15 +50,15 @@ class Account:
         """Change settings of the staging bucket."""
         self.sandbox.state.part(OssState).change(BUCKET, **settings)
 
-    def lacking(self, *denied: str) -> Connected:
+    def lacking(self, *denied: str) -> SandboxServices:
         """Return the services with a user's key that lacks permissions; all others are granted."""
-        return Connected(self.sandbox, denied=(*denied, "none:None"))
+        return SandboxServices(self.sandbox, denied=(*denied, "none:None"))
 
-    def diagnosis(self, cloud: Connected) -> dict[str, Diagnosis]:
+    def diagnosis(self, cloud: SandboxServices) -> dict[str, Diagnosis]:
         """Return the results by their subjects."""
         return {one.subject: one for one in diagnose(cloud.services, region=REGION, bucket=None)}
 
-    def push(self, cloud: Connected) -> None:
+    def push(self, cloud: SandboxServices) -> None:
         """Push the disk as a new image, from a machine without a journal."""
         self._count += 1
         machine = self.machine
@@ -66,14 +66,14 @@ class Account:
         machine.request = replace(machine.request, name=f"image-{self._count}")
         machine.push()
 
-    def compare(self, cloud: Connected) -> bool | None:
+    def compare(self, cloud: SandboxServices) -> bool | None:
         """Return what the diagnosis says of a push, None if it can't; a push then has to do as it says."""
         says = self.say(cloud)
         if says:
             self.push(cloud)
         return says
 
-    def say(self, cloud: Connected) -> bool | None:
+    def say(self, cloud: SandboxServices) -> bool | None:
         """Return what the diagnosis says of a push, None if it can't; one that fails by it has to fail."""
         self.results = results = self.diagnosis(cloud)
         if would_go_through(list(results.values())) == 0:
@@ -97,7 +97,7 @@ def new(tmp_path: Path) -> Iterator[Account]:
 @pytest.fixture
 def used(new: Account) -> Account:
     """Return an account in which the account itself pushed before."""
-    new.push(Connected(new.sandbox))
+    new.push(SandboxServices(new.sandbox))
     return new
 
 
@@ -134,7 +134,7 @@ def test_what_can_not_be_tested_in_a_new_account_is_no_yes(new: Account) -> None
     """A user's permissions to create bucket and role are unknown, those of the account itself are not."""
     for permission in ("oss:PutBucket", "oss:PutObject", "ram:CreateRole", "ram:AttachPolicyToRole"):
         assert new.compare(new.lacking(permission)) is None
-    assert new.compare(Connected(new.sandbox)) is True
+    assert new.compare(SandboxServices(new.sandbox)) is True
 
 
 def _change_role(account: Account, **changes: Any) -> None:
@@ -180,7 +180,7 @@ def test_a_push_does_as_the_diagnosis_says_in_a_broken_account(used: Account) ->
     for name, (break_it, goes_through) in BREAKS.items():
         with _mended(used):
             break_it(used)
-            assert used.compare(Connected(used.sandbox)) is goes_through, name
+            assert used.compare(SandboxServices(used.sandbox)) is goes_through, name
 
 
 def test_keys_that_are_switched_off_are_found(used: Account) -> None:

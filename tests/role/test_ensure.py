@@ -1,4 +1,4 @@
-"""Tests of how the role is seen to."""
+"""Tests of how the role is inspected, created and changed."""
 
 import json
 from urllib.parse import unquote
@@ -23,7 +23,7 @@ from aliyun_import.role.spec import (
     role_policy,
     user_policy,
 )
-from tests.image.scripted import Heard, ScriptedRoles, lost, no_right
+from tests.image.scripted_services import EventRecorder, ScriptedRoles, connection_lost, permission_denied
 from tests.rows import each_row
 from tests.steered import SteeredClock
 
@@ -40,17 +40,17 @@ def ensure(
     name: str = NAME,
     bucket: str | None = "disks",
     fix: bool = False,
-    heard: Heard | None = None,
+    recorder: EventRecorder | None = None,
 ) -> RoleChange:
-    """Ensure the role, with retries as a push does."""
-    context = Context(clock=SteeredClock(), emit=heard or Heard())
+    """Ensure the role with the retries of a push."""
+    context = Context(clock=SteeredClock(), emit=recorder or EventRecorder())
     return ensure_role(with_retries(roles, Retrier(context)), context, name, bucket=bucket, fix=fix)
 
 
-def there(
+def roles_with(
     *policies: Policy, trust: str = "", name: str = NAME, documents: dict[str, str] | None = None
 ) -> ScriptedRoles:
-    """Have a role with these policies."""
+    """Return RAM with a role that has these policies."""
     role = Role(name=name, arn=f"acs:ram::1:role/{name}", trust_policy=trust or policy.trust_policy())
     return ScriptedRoles(roles={name: role}, attached={name: list(policies)}, documents=documents or {})
 
@@ -60,10 +60,10 @@ def custom(document: object, name: str = "narrow") -> tuple[Policy, dict[str, st
     return Policy(name=name, type="Custom"), {name: json.dumps(document)}
 
 
-def test_a_missing_role_is_made_as_documented() -> None:
+def test_a_missing_role_is_created_as_documented() -> None:
     """The role gets the documented trust policy and the system policy, and both changes are emitted."""
-    roles, heard = ScriptedRoles(), Heard()
-    receipt = ensure(roles, heard=heard)
+    roles, recorder = ScriptedRoles(), EventRecorder()
+    receipt = ensure(roles, recorder=recorder)
     assert receipt == RoleChange(
         name=NAME,
         state=RoleOutcome.CREATED,
@@ -77,76 +77,76 @@ def test_a_missing_role_is_made_as_documented() -> None:
         "Version": "1",
     }
     assert roles.attached[NAME] == [SYSTEM]
-    assert heard.changed() == ["created role", "attached policy"]
+    assert recorder.changed() == ["created role", "attached policy"]
 
 
-def test_a_role_as_documented_is_left_alone() -> None:
-    """Nothing is written when nothing is missing."""
-    roles = there(SYSTEM)
+def test_a_role_as_documented_is_not_changed() -> None:
+    """Nothing is written."""
+    roles = roles_with(SYSTEM)
     receipt = ensure(roles)
     assert (receipt.state, receipt.changed, receipt.differences) == ("ready", False, ())
     assert roles.calls == ["role", "attached_policies"]
 
 
 def test_a_missing_policy_is_attached() -> None:
-    """A role without rights on OSS gets the system policy, and nothing else is touched."""
-    roles, heard = there(), Heard()
-    receipt = ensure(roles, heard=heard)
+    """A role without rights on OSS gets the system policy, and nothing else is changed."""
+    roles, recorder = roles_with(), EventRecorder()
+    receipt = ensure(roles, recorder=recorder)
     assert (receipt.state, receipt.attached) == ("attached", (OSS_ROLE.system_policy,))
-    assert heard.changed() == ["attached policy"]
+    assert recorder.changed() == ["attached policy"]
     assert "update_trust_policy" not in roles.calls
 
 
-def test_a_custom_policy_that_suffices_is_enough() -> None:
-    """A policy for the bucket suffices without the system policy; the difference is reported."""
+def test_a_sufficient_custom_policy_is_accepted() -> None:
+    """A policy for the bucket replaces the system policy; the difference is reported."""
     narrow, documents = custom(role_policy("disks"))
-    receipt = ensure(there(narrow, documents=documents))
+    receipt = ensure(roles_with(narrow, documents=documents))
     assert receipt.state == "ready"
     assert receipt.differences == (f"The system policy {OSS_ROLE.system_policy} is not attached.",)
 
 
-def test_a_custom_policy_for_another_bucket_is_not_enough() -> None:
-    """Rights on another bucket are no rights on this one."""
+def test_a_custom_policy_for_another_bucket_is_not_sufficient() -> None:
+    """The system policy is attached."""
     narrow, documents = custom(role_policy("others"))
-    assert ensure(there(narrow, documents=documents)).state == "attached"
+    assert ensure(roles_with(narrow, documents=documents)).state == "attached"
 
 
-def test_the_policy_of_the_old_page_is_completed() -> None:
-    """A custom policy from the older page lacks GetBucketInfo; the system policy is attached beside it."""
+def test_the_policy_of_the_old_documentation_is_completed() -> None:
+    """It lacks GetBucketInfo; the system policy is attached, too."""
     old = {
         "Version": "1",
         "Statement": [{"Action": ["oss:GetObject", "oss:GetBucketLocation"], "Resource": "*", "Effect": "Allow"}],
     }
     narrow, documents = custom(old)
-    roles = there(narrow, documents=documents)
+    roles = roles_with(narrow, documents=documents)
     assert ensure(roles).state == "attached"
     assert roles.attached[NAME] == [narrow, SYSTEM]
 
 
 def test_a_denial_is_an_error_before_the_upload() -> None:
-    """A Deny in an attached policy beats the system policy, so that the import would fail after the upload."""
+    """A Deny in an attached policy overrides the system policy, so the import would fail after the upload."""
     denying, documents = custom(
         {"Version": "1", "Statement": [{"Effect": "Deny", "Action": "oss:*", "Resource": "acs:oss:*:*:disks/*"}]}
     )
     with pytest.raises(AccessError) as caught:
-        ensure(there(SYSTEM, denying, documents=documents))
+        ensure(roles_with(SYSTEM, denying, documents=documents))
     assert caught.value.code == "role-denied"
     assert "oss:GetObject" in (caught.value.cause or "")
 
 
-def test_an_unread_policy_is_neither_a_right_nor_a_lack() -> None:
-    """Without the right to read a policy's document nothing is attached on suspicion; a warning says so."""
-    roles, heard = there(Policy(name="secret", type="Custom")), Heard()
-    roles.fails["policy_document"] = no_right()
-    receipt = ensure(roles, heard=heard)
+def test_a_policy_that_cannot_be_read_causes_a_warning() -> None:
+    """Nothing is attached, because the policy may suffice."""
+    roles, recorder = roles_with(Policy(name="secret", type="Custom")), EventRecorder()
+    roles.fails["policy_document"] = permission_denied()
+    receipt = ensure(roles, recorder=recorder)
     assert receipt.state == "ready"
-    assert heard.warned() == ["role-rights-unclear"]
+    assert recorder.warned() == ["role-rights-unclear"]
     assert "attach_policy" not in roles.calls
 
 
-def test_a_foreign_trust_policy_is_shown_and_not_touched() -> None:
-    """Without --fix the missing statement is shown, and the role stays as it is."""
-    roles = there(SYSTEM, trust=FOREIGN_TRUST)
+def test_another_trust_policy_is_shown_and_not_changed() -> None:
+    """Without --fix the error shows the missing statement."""
+    roles = roles_with(SYSTEM, trust=FOREIGN_TRUST)
     with pytest.raises(RefusedError) as caught:
         ensure(roles)
     assert caught.value.code == "role-trust"
@@ -156,39 +156,39 @@ def test_a_foreign_trust_policy_is_shown_and_not_touched() -> None:
 
 
 def test_fix_adds_a_statement_and_keeps_the_others() -> None:
-    """With --fix every statement that was there stays, also one that came between reading and writing."""
-    roles, heard = there(SYSTEM, trust=FOREIGN_TRUST), Heard()
+    """A statement that another user added between read and write is kept, too."""
+    roles, recorder = roles_with(SYSTEM, trust=FOREIGN_TRUST), EventRecorder()
     newer = FOREIGN_TRUST.replace("fc.aliyuncs.com", "eci.aliyuncs.com")
 
-    def somebody_writes() -> None:
+    def change_trust_policy() -> None:
         roles.roles[NAME] = Role(name=NAME, arn="acs:ram::1:role/x", trust_policy=newer)
 
-    roles.before["attached_policies"] = somebody_writes
-    receipt = ensure(roles, fix=True, heard=heard)
+    roles.before["attached_policies"] = change_trust_policy
+    receipt = ensure(roles, fix=True, recorder=recorder)
     assert (receipt.state, receipt.trust_extended) == ("extended", True)
     written = json.loads(roles.roles[NAME].trust_policy)["Statement"]
     assert written[0] == json.loads(newer)["Statement"][0]
     assert policy.lets_assume(roles.roles[NAME].trust_policy) is Decision.YES
-    assert heard.changed() == ["extended trust policy of role"]
+    assert recorder.changed() == ["extended trust policy of role"]
 
 
-def test_a_trust_policy_that_is_repaired_meanwhile_is_not_changed() -> None:
-    """No second statement is added beside theirs."""
-    roles = there(SYSTEM, trust=FOREIGN_TRUST)
+def test_a_trust_policy_that_another_user_repairs_meanwhile_is_not_changed() -> None:
+    """No second statement is added."""
+    roles = roles_with(SYSTEM, trust=FOREIGN_TRUST)
 
-    def somebody_repairs() -> None:
+    def repair_trust_policy() -> None:
         roles.roles[NAME] = Role(name=NAME, arn="acs:ram::1:role/x", trust_policy=policy.trust_policy())
 
-    roles.before["attached_policies"] = somebody_repairs
+    roles.before["attached_policies"] = repair_trust_policy
     receipt = ensure(roles)
     assert (receipt.state, receipt.differences) == ("ready", ())
     assert roles.roles[NAME].trust_policy == policy.trust_policy()
 
 
-def test_fix_cannot_help_against_a_deny() -> None:
-    """A trust policy that denies ECS is refused with --fix, too: an added statement would change nothing."""
+def test_a_trust_policy_that_denies_ecs_is_refused_with_fix_too() -> None:
+    """An added statement would change nothing."""
     denied = policy.trust_policy().replace("Allow", "Deny")
-    roles = there(SYSTEM, trust=denied)
+    roles = roles_with(SYSTEM, trust=denied)
     with pytest.raises(RefusedError, match="denies"):
         ensure(roles, fix=True)
     assert roles.roles[NAME].trust_policy == denied
@@ -198,31 +198,31 @@ def test_a_conditional_trust_policy_is_a_warning() -> None:
     """Conditions can't be evaluated, so a warning is emitted, and ImportImage tests the role."""
     conditional = json.loads(policy.trust_policy())
     conditional["Statement"][0]["Condition"] = {"StringEquals": {"acs:SourceAccount": "1"}}
-    heard = Heard()
-    assert ensure(there(SYSTEM, trust=json.dumps(conditional)), heard=heard).state == "ready"
-    assert heard.warned() == ["role-trust-conditional"]
+    recorder = EventRecorder()
+    assert ensure(roles_with(SYSTEM, trust=json.dumps(conditional)), recorder=recorder).state == "ready"
+    assert recorder.warned() == ["role-trust-conditional"]
 
 
-def test_no_right_to_look_is_a_warning() -> None:
-    """Without rights on RAM the push goes on, and ImportImage decides."""
-    heard = Heard()
-    roles = ScriptedRoles(fails={"role": no_right()})
-    assert ensure(roles, heard=heard).state == "unseen"
-    assert heard.warned() == ["role-unseen"]
+def test_a_missing_right_to_read_the_role_is_a_warning() -> None:
+    """The push continues, and ImportImage decides."""
+    recorder = EventRecorder()
+    roles = ScriptedRoles(fails={"role": permission_denied()})
+    assert ensure(roles, recorder=recorder).state == "unseen"
+    assert recorder.warned() == ["role-unseen"]
     assert roles.calls == ["role"]
 
 
-def test_no_right_to_list_policies_is_a_warning() -> None:
-    """A role that is there and whose policies may not be listed is not touched."""
-    heard = Heard()
-    roles = there()
-    roles.fails["attached_policies"] = no_right()
-    assert ensure(roles, heard=heard).state == "unseen"
-    assert heard.warned() == ["role-unseen"]
+def test_a_missing_right_to_list_policies_is_a_warning() -> None:
+    """The role is not changed."""
+    recorder = EventRecorder()
+    roles = roles_with()
+    roles.fails["attached_policies"] = permission_denied()
+    assert ensure(roles, recorder=recorder).state == "unseen"
+    assert recorder.warned() == ["role-unseen"]
 
 
-def test_wrong_credentials_are_no_warning() -> None:
-    """Only a missing right is passed over; keys that are refused are an error."""
+def test_refused_credentials_are_an_error() -> None:
+    """Only a missing right is a warning."""
     roles = ScriptedRoles(fails={"role": AccessError("Wrong key.", code="credentials-rejected", remedy=None)})
     with pytest.raises(AccessError) as caught:
         ensure(roles)
@@ -233,13 +233,15 @@ def test_wrong_credentials_are_no_warning() -> None:
     ("roles", "what", "command"),
     [
         (ScriptedRoles(), "create_role", "aliyun ram CreateRole"),
-        (there(), "attach_policy", "aliyun ram AttachPolicyToRole"),
-        (there(SYSTEM, trust=FOREIGN_TRUST), "update_trust_policy", "aliyun ram UpdateRole"),
+        (roles_with(), "attach_policy", "aliyun ram AttachPolicyToRole"),
+        (roles_with(SYSTEM, trust=FOREIGN_TRUST), "update_trust_policy", "aliyun ram UpdateRole"),
     ],
 )
-def test_no_right_to_change_says_what_an_administrator_can_run(roles: ScriptedRoles, what: str, command: str) -> None:
-    """Exit 4, with the very commands; those for creating have the console page, too."""
-    roles.fails[what] = no_right()
+def test_a_missing_right_to_change_the_role_is_an_error_with_commands(
+    roles: ScriptedRoles, what: str, command: str
+) -> None:
+    """It is exit 4; the remedy for the creation has the console page, too."""
+    roles.fails[what] = permission_denied()
     with pytest.raises(AccessError) as caught:
         ensure(roles, fix=True)
     remedy = caught.value.remedy or ""
@@ -249,72 +251,72 @@ def test_no_right_to_change_says_what_an_administrator_can_run(roles: ScriptedRo
     assert ("https://ram.console.aliyun.com/" in remedy) is (what == "create_role")
 
 
-def test_the_commands_survive_a_shell() -> None:
-    """The policy in the command is quoted, so that what a shell hands on is the document."""
+def test_the_printed_commands_are_quoted_for_a_shell() -> None:
+    """A shell passes the policy document unchanged."""
     import shlex
 
-    roles = ScriptedRoles(fails={"create_role": no_right()})
+    roles = ScriptedRoles(fails={"create_role": permission_denied()})
     with pytest.raises(AccessError) as caught:
         ensure(roles)
-    line = next(line for line in (caught.value.remedy or "").splitlines() if "CreateRole" in line)
-    words = shlex.split(line)
+    command = next(command for command in (caught.value.remedy or "").splitlines() if "CreateRole" in command)
+    words = shlex.split(command)
     assert json.loads(words[words.index("--AssumeRolePolicyDocument") + 1]) == json.loads(policy.trust_policy())
 
 
-def test_a_role_that_another_process_creates_first_is_used() -> None:
-    """A role that appears between looking and creating is looked at and completed."""
-    roles, heard = ScriptedRoles(), Heard()
+def test_a_role_that_another_user_creates_meanwhile_is_completed() -> None:
+    """The missing policy is attached."""
+    roles, recorder = ScriptedRoles(), EventRecorder()
 
-    def somebody_creates() -> None:
+    def create_role_first() -> None:
         roles.roles[NAME] = Role(name=NAME, arn="acs:ram::1:role/x", trust_policy=policy.trust_policy())
 
-    roles.before["create_role"] = somebody_creates
-    receipt = ensure(roles, heard=heard)
+    roles.before["create_role"] = create_role_first
+    receipt = ensure(roles, recorder=recorder)
     assert receipt.attached == (OSS_ROLE.system_policy,)
     assert roles.attached[NAME] == [SYSTEM]
-    assert heard.changed() == ["attached policy"]
+    assert recorder.changed() == ["attached policy"]
     assert not receipt.created
 
 
-def test_another_name_works_with_a_warning() -> None:
-    """A role of another name is seen to alike; the page's word about the name is passed on."""
-    heard = Heard()
-    assert ensure(there(SYSTEM, name="my-role"), name="my-role", heard=heard).state == "ready"
-    assert heard.warned() == ["role-name-not-default"]
+def test_a_role_with_another_name_is_accepted_with_a_warning() -> None:
+    """The documentation names the default role only."""
+    recorder = EventRecorder()
+    assert ensure(roles_with(SYSTEM, name="my-role"), name="my-role", recorder=recorder).state == "ready"
+    assert recorder.warned() == ["role-name-not-default"]
 
 
-def test_passing_trouble_is_passed_over() -> None:
-    """A dropped line is no verdict about the role."""
-    roles = there(SYSTEM)
+def test_a_transient_failure_is_retried() -> None:
+    """A lost connection does not count as a missing role."""
+    roles = roles_with(SYSTEM)
 
-    def once() -> None:
-        raise lost()
+    def fail() -> None:
+        raise connection_lost()
 
-    roles.before["role"] = once
+    roles.before["role"] = fail
     assert ensure(roles).state == "ready"
 
 
-def test_inspecting_changes_nothing_and_says_all() -> None:
-    """`role show` reports every difference and changes nothing."""
-    roles = there(trust=FOREIGN_TRUST)
-    sight = inspect_role(roles, NAME, bucket="disks")
-    assert not sight.ready
-    assert len(differences(sight)) == 3
+def test_inspect_role_reports_every_difference_and_changes_nothing() -> None:
+    """It is the function behind `role show`."""
+    roles = roles_with(trust=FOREIGN_TRUST)
+    state = inspect_role(roles, NAME, bucket="disks")
+    assert not state.ready
+    assert len(differences(state)) == 3
     assert set(roles.calls) == {"role", "attached_policies"}
     assert differences(inspect_role(ScriptedRoles(), NAME, bucket=None)) == (f"There is no role {NAME}.",)
 
 
-def test_a_cloudbox_has_another_role() -> None:
-    """A location in a CloudBox changes the default role; a role that the user named stays."""
-    plain = ImportRequest(region="cn-hangzhou", disks=(), name="disk")
-    boxed = ImportRequest(region="cn-hangzhou", disks=(), name="disk", storage_location_arn="arn:acs:cloudbox:x")
+def test_a_cloudbox_has_its_own_default_role() -> None:
+    """A role that the user named is kept."""
+    default = ImportRequest(region="cn-hangzhou", disks=(), name="disk")
+    cloudbox = ImportRequest(region="cn-hangzhou", disks=(), name="disk", storage_location_arn="arn:acs:cloudbox:x")
     named = ImportRequest(region="cn-hangzhou", disks=(), name="d", storage_location_arn="arn", role_name="mine")
     typed = ImportRequest(
         region="cn-hangzhou", disks=(), name="d", storage_location_arn="arn", role_name=OSS_ROLE.default_name
     )
-    assert role_name_of(typed) == OSS_ROLE.default_name, "a role that was named is not exchanged for another"
-    assert (needs_of(plain), role_name_of(plain)) == (OSS_ROLE, OSS_ROLE.default_name)
-    assert (needs_of(boxed), role_name_of(boxed)) == (CLOUDBOX_ROLE, CLOUDBOX_ROLE.default_name)
+    assert role_name_of(typed) == OSS_ROLE.default_name, "a named role is kept"
+    assert (needs_of(default), role_name_of(default)) == (OSS_ROLE, OSS_ROLE.default_name)
+    assert (needs_of(cloudbox), role_name_of(cloudbox)) == (CLOUDBOX_ROLE, CLOUDBOX_ROLE.default_name)
     assert role_name_of(named) == "mine"
     roles = ScriptedRoles()
     context = Context(clock=SteeredClock())
@@ -322,8 +324,8 @@ def test_a_cloudbox_has_another_role() -> None:
     assert roles.attached[CLOUDBOX_ROLE.default_name][0].name == CLOUDBOX_ROLE.system_policy
 
 
-def test_the_console_page_is_percent_encoded() -> None:
-    """The JSON in the address is encoded whole and decodes to the documented request."""
+def test_the_url_of_the_console_page_is_percent_encoded() -> None:
+    """The JSON in the query decodes to the documented request."""
     url = role_console_url(OSS_ROLE) or ""
     head, _, encoded = url.partition("?request=")
     assert head == "https://ram.console.aliyun.com/#/role/authorize"
@@ -336,8 +338,8 @@ def test_the_console_page_is_percent_encoded() -> None:
     assert role_console_url(CLOUDBOX_ROLE) is None
 
 
-def test_the_role_policy_gives_what_is_needed_and_no_more() -> None:
-    """The narrowed policy permits the three actions on its bucket, and nothing on another or besides."""
+def test_the_role_policy_permits_only_the_needed_actions() -> None:
+    """It permits three actions, on its bucket only."""
     document = json.dumps(role_policy("disks"))
     for action in OSS_ROLE.actions:
         assert policy.permits([document], action, bucket="disks", key="k") is Decision.YES
@@ -346,7 +348,7 @@ def test_the_role_policy_gives_what_is_needed_and_no_more() -> None:
 
 
 def test_the_user_policy_has_tasks_on_all_resources() -> None:
-    """Task calls authorise on all resources only; the bucket's statements name the bucket."""
+    """RAM checks task calls on all resources only; the other statements name their resources."""
     statements = user_policy("disks")["Statement"]
     by_action = {action: one["Resource"] for one in statements for action in one["Action"]}
     assert by_action["ecs:DescribeTaskAttribute"] == "*"
@@ -356,8 +358,8 @@ def test_the_user_policy_has_tasks_on_all_resources() -> None:
     assert "aliyun-import-*" in json.dumps(user_policy(None))
 
 
-def test_the_user_policy_makes_no_administrator() -> None:
-    """Attaching is limited to this role and policy: with "*" a user could give any role every permission."""
+def test_the_user_policy_limits_attaching_to_this_role_and_policy() -> None:
+    """With "*" a user could give any role every permission."""
     by_action = {action: one["Resource"] for one in user_policy()["Statement"] for action in one["Action"]}
     assert by_action["ram:AttachPolicyToRole"] == [
         f"acs:ram:*:*:role/{NAME}",
@@ -369,7 +371,7 @@ def test_the_user_policy_makes_no_administrator() -> None:
 
 def test_warnings_have_remedies() -> None:
     """Every warning has a remedy."""
-    heard = Heard()
-    ensure(ScriptedRoles(fails={"role": no_right()}), name="mine", heard=heard)
-    assert all(event.remedy for event in heard.events if isinstance(event, Warned))
-    assert isinstance(no_right(), AliyunImportError)
+    recorder = EventRecorder()
+    ensure(ScriptedRoles(fails={"role": permission_denied()}), name="mine", recorder=recorder)
+    assert all(event.remedy for event in recorder.events if isinstance(event, Warned))
+    assert isinstance(permission_denied(), AliyunImportError)

@@ -1,4 +1,4 @@
-"""Tests of how RAM policies are read."""
+"""Tests of the evaluation of RAM policies."""
 
 import json
 
@@ -23,17 +23,17 @@ def document(*statements: dict[str, object]) -> str:
 
 
 def allow(action: object, resource: object = "*", **fields: object) -> dict[str, object]:
-    """Return a statement that allows."""
+    """Return an Allow statement."""
     return {"Effect": "Allow", "Action": action, "Resource": resource, **fields}
 
 
 def deny(action: object, resource: object = "*", **fields: object) -> dict[str, object]:
-    """Return a statement that denies."""
+    """Return a Deny statement."""
     return {"Effect": "Deny", "Action": action, "Resource": resource, **fields}
 
 
 def permitted(*statements: dict[str, object], action: str = "oss:GetObject", bucket: str | None = "disks") -> Decision:
-    """Judge statements of one document."""
+    """Evaluate the statements of one document."""
     return policy.permits([document(*statements)], action, bucket=bucket, key="aliyun-import/disk.raw")
 
 
@@ -59,20 +59,20 @@ def permitted(*statements: dict[str, object], action: str = "oss:GetObject", buc
         ('{"Statement": "odd"}', Decision.MAYBE),
     ],
 )
-def test_a_trust_policy_is_judged_by_its_statements(trust: str, expected: Decision) -> None:
-    """Services and actions may be a text or a list, actions have wildcards, conditions can't be judged."""
+def test_a_trust_policy_is_evaluated_by_its_statements(trust: str, expected: Decision) -> None:
+    """Services and actions are a string or a list, actions may have wildcards, and conditions give MAYBE."""
     assert policy.lets_assume(trust) is expected
 
 
-def test_a_deny_beats_an_allow_in_a_trust_policy() -> None:
+def test_a_deny_overrides_an_allow_in_a_trust_policy() -> None:
     """A trust policy that allows and denies ECS denies it."""
     both = json.loads(policy.trust_policy())
     both["Statement"].append({**both["Statement"][0], "Effect": "Deny"})
     assert policy.lets_assume(json.dumps(both)) is Decision.NO
 
 
-def test_extending_keeps_every_statement() -> None:
-    """One statement is added behind the others, and nothing else changes."""
+def test_an_extended_trust_policy_keeps_every_statement() -> None:
+    """One statement is added at the end."""
     before = trusting({"Service": ["fc.aliyuncs.com"]}, Condition={"StringEquals": {"sts:ExternalId": "x"}})
     after = json.loads(policy.extended(before))
     assert after["Statement"][:-1] == json.loads(before)["Statement"]
@@ -80,10 +80,10 @@ def test_extending_keeps_every_statement() -> None:
     assert after["Version"] == "1"
 
 
-def test_what_cannot_be_read_is_not_extended() -> None:
-    """A trust policy that can't be read can't be kept, so it is not touched."""
+def test_a_trust_policy_that_cannot_be_read_is_not_extended() -> None:
+    """Its statements could not be kept."""
     with pytest.raises(ValueError, match="no policy"):
-        policy.extended("garbage")
+        policy.extended("not JSON")
 
 
 @each_row(
@@ -116,35 +116,35 @@ def test_what_cannot_be_read_is_not_extended() -> None:
         ([], Decision.NO),
     ],
 )
-def test_rights_on_an_object_follow_from_the_documents(statements: list[dict[str, object]], expected: Decision) -> None:
-    """Wildcards, lists, resources, conditions and denials are read as RAM reads them."""
+def test_rights_on_an_object_are_evaluated_as_ram_does(statements: list[dict[str, object]], expected: Decision) -> None:
+    """Wildcards, lists, resources, conditions and denials count."""
     assert permitted(*statements) is expected
 
 
-def test_rights_on_a_bucket_are_those_of_the_bucket_not_of_its_objects() -> None:
-    """GetBucketInfo needs the bucket as resource; a right on its objects is no right on it."""
+def test_rights_on_the_objects_of_a_bucket_are_no_rights_on_the_bucket() -> None:
+    """GetBucketInfo needs the bucket as resource."""
     assert permitted(allow("oss:*", "acs:oss:*:*:disks"), action="oss:GetBucketInfo") is Decision.YES
     assert permitted(allow("oss:*", "acs:oss:*:*:disks/*"), action="oss:GetBucketInfo") is Decision.NO
 
 
-def test_without_a_bucket_a_right_on_any_one_counts() -> None:
-    """Where the bucket is not known yet, a policy for some bucket is no lack, and only a general Deny is."""
+def test_without_a_bucket_a_right_on_any_bucket_counts() -> None:
+    """While the bucket is unknown, only a Deny on all buckets counts as a denial."""
     assert permitted(allow("oss:GetObject", "acs:oss:*:*:some/*"), bucket=None) is Decision.YES
     assert permitted(allow("oss:*"), deny("oss:*", "acs:oss:*:*:some/*"), bucket=None) is Decision.YES
     assert permitted(allow("oss:*"), deny("oss:*", "acs:oss:*:*:*"), bucket=None) is Decision.NO
 
 
-def test_the_policy_of_the_old_page_lacks_a_right() -> None:
-    """The older ImportImage page forgot GetBucketInfo, and accounts set up from it lack it."""
-    old = allow(["oss:GetObject", "oss:GetBucketLocation"])
-    assert [permitted(old, action=action) for action in ACTIONS] == [Decision.YES, Decision.YES, Decision.NO]
+def test_the_policy_of_the_old_documentation_lacks_a_right() -> None:
+    """The older ImportImage page omits GetBucketInfo."""
+    old_policy = allow(["oss:GetObject", "oss:GetBucketLocation"])
+    assert [permitted(old_policy, action=action) for action in ACTIONS] == [Decision.YES, Decision.YES, Decision.NO]
 
 
-def test_only_a_sure_denial_is_one() -> None:
-    """A Deny that depends on a condition, or on another account's resource, is no proof."""
+def test_only_a_certain_denial_counts() -> None:
+    """A Deny with a condition, or on another resource, is no proof."""
     key = "aliyun-import/disk.raw"
-    sure = document(allow("oss:*"), deny("oss:Get*", "acs:oss:*:*:disks/*"))
-    unsure = document(allow("oss:*"), deny("oss:Get*", "acs:oss:oss-cn-beijing:*:disks/*"))
-    assert policy.denies([sure], "oss:GetObject", bucket="disks", key=key)
-    assert not policy.denies([unsure], "oss:GetObject", bucket="disks", key=key)
+    certain = document(allow("oss:*"), deny("oss:Get*", "acs:oss:*:*:disks/*"))
+    uncertain = document(allow("oss:*"), deny("oss:Get*", "acs:oss:oss-cn-beijing:*:disks/*"))
+    assert policy.denies([certain], "oss:GetObject", bucket="disks", key=key)
+    assert not policy.denies([uncertain], "oss:GetObject", bucket="disks", key=key)
     assert not policy.denies([document(allow("oss:*"))], "oss:GetObject", bucket="disks", key=key)

@@ -15,12 +15,12 @@ from aliyun_import.retry import add_retries
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
 from aliyun_import.services import Services
-from tests.image.scripted import context_of
+from tests.image.scripted_services import context_of
 from tests.steered import SteeredClock
 
 
-class Connected:
-    """The four services of a sandbox in one region, through the real adapters. `denied` are rights to go without."""
+class SandboxServices:
+    """The services of a sandbox in one region, through the real adapters, without the permissions in `denied`."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""In-memory services: a steered clock, and RAM and ECS whose answers a test sets."""
+"""In-memory RAM and ECS whose answers a test sets, and the context of a run on a steered clock."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -37,18 +37,18 @@ def context_of(clock: SteeredClock | None = None, emit: Emit | None = None) -> C
 
 
 def retrying(images: ImageService, context: Context) -> ImageService:
-    """Return images with retries, as a push has them."""
+    """Return the image service with the retries of a push."""
     return with_retries(images, Retrier(context))
 
 
-class Heard:
+class EventRecorder:
     """An Emit that records the events."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
 
     def __call__(self, event: Event) -> None:
-        """Take an event."""
+        """Record an event."""
         self.events.append(event)
 
     def warned(self) -> list[str]:
@@ -56,7 +56,7 @@ class Heard:
         return [event.code for event in self.events if isinstance(event, Warned)]
 
     def changed(self) -> list[str]:
-        """Return what was changed, in order."""
+        """Return the descriptions of all changes, in order."""
         return [event.what for event in self.events if isinstance(event, Changed)]
 
 
@@ -70,25 +70,25 @@ _REFUSALS: dict[str, type[AliyunImportError]] = {
 }
 
 
-def no_right() -> AccessError:
-    """Return the error of a missing right."""
+def permission_denied() -> AccessError:
+    """Return the error of a missing permission."""
     return PermissionDenied("These credentials may not do this.", code="no-right", remedy="Have it granted.")
 
 
-def lost() -> TransientError:
-    """Return the error of a dropped line."""
-    return TransientError("The line dropped.", code="network", remedy=None)
+def connection_lost() -> TransientError:
+    """Return the transient error of a lost connection."""
+    return TransientError("The connection was lost.", code="network", remedy=None)
 
 
 def refused(code: str, summary: str = "") -> AliyunImportError:
     """Return a refusal of the service."""
     kind = _REFUSALS.get(code, RefusedError)
-    return kind(summary or f"The service said {code}.", code=code, remedy=None, details={"request_id": "R-1"})
+    return kind(summary or f"The service answered {code}.", code=code, remedy=None, details={"request_id": "R-1"})
 
 
 @dataclass
 class ScriptedRoles(Partial):  # type: ignore[misc]
-    """RAM in memory. `fails` names calls and the error that each answers with, for ever."""
+    """In-memory RAM. `fails` has the error of each operation that always fails; `before` runs once before a call."""
 
     roles: dict[str, Role] = field(default_factory=dict)
     attached: dict[str, list[Policy]] = field(default_factory=dict)
@@ -108,8 +108,8 @@ class ScriptedRoles(Partial):  # type: ignore[misc]
         self._call("role")
         return self.roles.get(name)
 
-    def create_role(self, name: str, *, trust_policy: str, description: str) -> Role:  # noqa: ARG002 -- the port's own
-        """Create it, unless it is there."""
+    def create_role(self, name: str, *, trust_policy: str, description: str) -> Role:  # noqa: ARG002 -- as in RoleService
+        """Create the role, unless it exists."""
         self._call("create_role")
         if name in self.roles:
             raise refused("role-exists")
@@ -117,57 +117,57 @@ class ScriptedRoles(Partial):  # type: ignore[misc]
         return self.roles[name]
 
     def update_trust_policy(self, name: str, *, trust_policy: str) -> None:
-        """Replace its trust policy."""
+        """Replace the trust policy of a role."""
         self._call("update_trust_policy")
         self.roles[name] = replace(self.roles[name], trust_policy=trust_policy)
 
     def attached_policies(self, name: str) -> tuple[Policy, ...]:
-        """List what is attached."""
+        """List the attached policies."""
         self._call("attached_policies")
         return tuple(self.attached.get(name, ()))
 
     def attach_policy(self, policy: Policy, *, role_name: str) -> None:
-        """Attach one more."""
+        """Attach a policy."""
         self._call("attach_policy")
         if policy not in self.attached.setdefault(role_name, []):
             self.attached[role_name].append(policy)
 
     def policy_document(self, policy: Policy) -> str:
-        """Return a document."""
+        """Return the document of a policy."""
         self._call("policy_document")
         return self.documents[policy.name]
 
 
 class ScriptedImages(Partial):  # type: ignore[misc]
-    """ECS as a test wrote it down: answers to ImportImage in turn, tasks and images in memory.
+    """In-memory ECS: the given answers to ImportImage in turn, or imports of its own; tasks and images.
 
-    `then(what, *errors)` has the next calls of one operation fail, in turn. `steps` are called before each look at an
-    image, so that things change while one waits. `listed` has the image ids that only the list of tasks tells.
+    `fail_next` lets the next calls of an operation fail. One of `steps` is called before each read of an image, so
+    that the state changes during a wait. `listed` has the image ids that only the list of tasks contains.
     """
 
     def __init__(self, *answers: StartedImport | AliyunImportError | None) -> None:
         self.answers = list(answers)
         self.calls: list[ImportCall] = []
-        self.asked: list[str] = []
-        self.tasks_now: dict[str, Task] = {}
-        self.images_now: dict[str, Image] = {}
+        self.operations: list[str] = []
+        self.stored_tasks: dict[str, Task] = {}
+        self.stored_images: dict[str, Image] = {}
         self.steps: list[Callable[[], None]] = []
         self.listed: dict[str, str] = {}
         self.known_regions: tuple[str, ...] = (REGION, "cn-shanghai")
         self._errors: dict[str, list[AliyunImportError]] = {}
         self._started: dict[str, StartedImport] = {}
 
-    def then(self, what: str, *errors: AliyunImportError) -> None:
-        """Have the next calls of an operation fail."""
+    def fail_next(self, what: str, *errors: AliyunImportError) -> None:
+        """Let the next calls of an operation fail with these errors, in turn."""
         self._errors.setdefault(what, []).extend(errors)
 
-    def _asked(self, what: str) -> None:
-        self.asked.append(what)
+    def _record(self, what: str) -> None:
+        self.operations.append(what)
         if self._errors.get(what):
             raise self._errors[what].pop(0)
 
     def import_image(self, call: ImportCall) -> StartedImport | None:
-        """Return the next answer; the last one stays. Without answers, start an import as ECS does."""
+        """Return the next answer, and the last one repeatedly; without answers, start an import as ECS does."""
         self.calls.append(call)
         if not self.answers:
             return self._start(call)
@@ -182,8 +182,8 @@ class ScriptedImages(Partial):  # type: ignore[misc]
         if call.client_token in self._started:
             return self._started[call.client_token]
         name = call.request.name
-        if any(one.name == name for one in self.images_now.values()):
-            raise refused("image-name-taken", f'There is an image "{name}" already.')
+        if any(one.name == name for one in self.stored_images.values()):
+            raise refused("image-name-taken", f'An image "{name}" exists.')
         number = len(self._started) + 1
         started = StartedImport(task_id=f"t-{number}", image_id=f"m-{number}", request_id=f"R-{number}")
         self._started[call.client_token] = started
@@ -194,89 +194,89 @@ class ScriptedImages(Partial):  # type: ignore[misc]
         return started
 
     def finish(self) -> None:
-        """Let all imports finish."""
-        for one in list(self.tasks_now.values()):
+        """Finish all imports."""
+        for one in list(self.stored_tasks.values()):
             if one.status.running:
                 self.add(
                     replace(one, status=TaskStatus.FINISHED, status_text="Finished", percent=100, can_cancel=False)
                 )
-                made = self.images_now[one.image_id]
+                made = self.stored_images[one.image_id]
                 self.add(replace(made, status=ImageStatus.AVAILABLE, size_gib=5))
 
     def task(self, task_id: str) -> Task | None:
         """Return the task."""
-        self._asked("task")
-        return self.tasks_now.get(task_id)
+        self._record("task")
+        return self.stored_tasks.get(task_id)
 
     def tasks(self) -> tuple[Task, ...]:
         """List the tasks."""
-        self._asked("tasks")
+        self._record("tasks")
         return tuple(
-            replace(one, image_id=self.listed.get(one.task_id, one.image_id)) for one in self.tasks_now.values()
+            replace(one, image_id=self.listed.get(one.task_id, one.image_id)) for one in self.stored_tasks.values()
         )
 
     def cancel_task(self, task_id: str) -> None:
-        """Cancel at once."""
-        self._asked("cancel_task")
-        if not self.tasks_now[task_id].status.running:
+        """Cancel the task."""
+        self._record("cancel_task")
+        if not self.stored_tasks[task_id].status.running:
             raise refused("task-over")
-        self.tasks_now[task_id] = task(TaskStatus.DELETED, task_id=task_id)
+        self.stored_tasks[task_id] = task(TaskStatus.DELETED, task_id=task_id)
 
     def image(self, image_id: str) -> Image | None:
         """Apply the next step, then return the image."""
         if self.steps:
             self.steps.pop(0)()
-        self._asked("image")
-        return self.images_now.get(image_id)
+        self._record("image")
+        return self.stored_images.get(image_id)
 
     def images(self, *, name: str | None = None, tags: Mapping[str, str] | None = None) -> tuple[Image, ...]:
         """Find images by name and tags."""
-        self._asked("images")
+        self._record("images")
         return tuple(
             one
-            for one in self.images_now.values()
+            for one in self.stored_images.values()
             if (name is None or one.name == name)
             and all(one.tags.get(key) == value for key, value in (tags or {}).items())
         )
 
     def rename_image(self, image_id: str, *, name: str) -> None:
-        """Rename, unless the name is taken."""
-        self._asked("rename_image")
-        if any(one.name == name for one in self.images_now.values()):
+        """Rename the image, unless another one has the name."""
+        self._record("rename_image")
+        if any(one.name == name for one in self.stored_images.values()):
             raise refused("image-name-taken")
-        self.images_now[image_id] = replace(self.images_now[image_id], name=name)
+        self.stored_images[image_id] = replace(self.stored_images[image_id], name=name)
 
     def set_boot_mode(self, image_id: str, *, mode: BootMode) -> None:
         """Change the boot mode."""
-        self._asked("set_boot_mode")
-        self.images_now[image_id] = replace(self.images_now[image_id], boot_mode=mode)
+        self._record("set_boot_mode")
+        self.stored_images[image_id] = replace(self.stored_images[image_id], boot_mode=mode)
 
     def delete_image(self, image_id: str) -> None:
-        """Delete."""
-        self._asked("delete_image")
-        self.images_now.pop(image_id, None)
+        """Delete the image."""
+        self._record("delete_image")
+        self.stored_images.pop(image_id, None)
 
     def regions(self) -> tuple[str, ...]:
         """List the regions."""
-        self._asked("regions")
+        self._record("regions")
         return self.known_regions
 
     def add(self, *things: Image | Task) -> None:
-        """Put images and tasks there."""
+        """Add or replace images and tasks."""
         for thing in things:
             if isinstance(thing, Image):
-                self.images_now[thing.image_id] = thing
+                self.stored_images[thing.image_id] = thing
             else:
-                self.tasks_now[thing.task_id] = thing
+                self.stored_tasks[thing.task_id] = thing
 
 
 def task(status: TaskStatus = TaskStatus.PROCESSING, *, word: str = "", **fields: Any) -> Task:
-    """Return the task t-1 in a status; `word` is the service's own where it differs."""
+    """Return the task t-1 in a status; `word` is the service's text if it differs."""
     return replace(Task(task_id="t-1", action="ImportImage", status=status, status_text=word or status.value), **fields)
 
 
 def image(status: str = "Creating", **fields: Any) -> Image:
-    """Return the image m-1, which is ours, in a status."""
+    """Return the image m-1, which has our tags, in a status."""
     return replace(Image(image_id="m-1", name="disk", status=ImageStatus(status), tags=TAGS), **fields)
 
 
