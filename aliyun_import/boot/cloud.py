@@ -271,7 +271,7 @@ def _end_or_warn(
 
 
 def _end(call: InstanceCall, instance_id: str, cloud: Cloud, journal: Journal) -> bool:
-    """Delete the instances of a call, and wait until they are gone; return whether there was one.
+    """Delete the instances of a call, and wait until none is listed; return whether there was one.
 
     A call without an answer may still have started one that is not listed yet: the journal then keeps the call.
     """

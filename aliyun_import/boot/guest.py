@@ -30,7 +30,7 @@ from aliyun_import.model.boot import BootMachine
 _SOCKET_DIRECTORY = "/tmp"  # noqa: S108 -- the directory created in it is private
 _PREFIX = "aliyun-import-boot-"
 _ANSWER_TIMEOUT_S = 20.0
-# What a guest may write to its disk in all; less where the file system has little space.
+# Maximum that a guest may write to its disk; less if the file system has little space.
 _MAX_WRITTEN_BYTES = 16 * GIB
 _MAX_MESSAGE_BYTES = 4 * MIB
 _MAX_PICTURE_BYTES = 64 * MIB

@@ -29,8 +29,8 @@ Network = TypeVar("Network", VSwitch, SecurityGroup)
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
-    """What an instance needs of a network, for messages."""
+class _NetworkResource:
+    """Names and commands of a kind of network resource, for messages."""
 
     name: str
     plural: str
@@ -38,13 +38,13 @@ class _Kind:
     tag_command: str
 
 
-_VSWITCH = _Kind(
+_VSWITCH = _NetworkResource(
     "vSwitch",
     "vSwitches",
     "--vswitch",
     "aliyun vpc TagResources --ResourceType VSWITCH --ResourceId.1 VSWITCH_ID",
 )
-_GROUP = _Kind(
+_GROUP = _NetworkResource(
     "security group",
     "security groups",
     "--security-group",
@@ -205,7 +205,7 @@ def _of_same_vpc(found: tuple[Network, ...], others: Iterable[VSwitch | Security
     return tuple(one for one in found if one.vpc_id in vpcs) or found
 
 
-def _only(kind: _Kind, found: tuple[Network, ...], given: str | None, *, region: str) -> Network:
+def _only(kind: _NetworkResource, found: tuple[Network, ...], given: str | None, *, region: str) -> Network:
     if len(found) == 1:
         return found[0]
     if given is not None:
@@ -222,7 +222,7 @@ def _only(kind: _Kind, found: tuple[Network, ...], given: str | None, *, region:
     )
 
 
-def _none_tagged(kinds: list[_Kind], region: str) -> RefusedError:
+def _none_tagged(kinds: list[_NetworkResource], region: str) -> RefusedError:
     names, options = " and no ".join(one.name for one in kinds), " and ".join(one.option for one in kinds)
     tags = " and ".join(f"`{one.tag_command} --Tag.1.Key {BOOT_TEST_TAG} --RegionId {region}`" for one in kinds)
     return RefusedError(

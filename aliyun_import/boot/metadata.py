@@ -95,7 +95,7 @@ class MetadataService:
 
 
 def _value(key: str) -> str | None:
-    """Return a value, or the names below a key, each with a slash that has names below it; None if there is nothing."""
+    """Return a value, or the names below a key, those with names below them with a slash; None for an unknown key."""
     if key in _META_DATA:
         return _META_DATA[key]
     prefix = f"{key}/" if key else ""

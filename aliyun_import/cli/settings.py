@@ -92,10 +92,10 @@ def read_settings(profile: str | None, *, known: Mapping[str, bool]) -> Mapping[
     top = {key: value for _, document in documents for key, value in document.items()}
     chosen = profile or top.get("profile")
     for path, document in documents:
-        found |= _checked(path, document, known=known)
+        found |= _check(path, document, known=known)
     for path, document in documents:
         for name, section in _sections(path, document):
-            settings = _checked(path, section, known=known, section=f"[{_PROFILES}.{name}] of ")
+            settings = _check(path, section, known=known, section=f"[{_PROFILES}.{name}] of ")
             if name == chosen:
                 found |= settings
     return found
@@ -126,7 +126,7 @@ def _sections(path: Path, document: Mapping[str, Any]) -> Iterator[tuple[str, Ma
         yield name, section
 
 
-def _checked(
+def _check(
     path: Path, values: Mapping[str, Any], *, known: Mapping[str, bool], section: str = ""
 ) -> dict[str, Setting]:
     """Return the settings of a file or section. Raises UsageError "config-invalid" for an unknown key."""
@@ -192,7 +192,7 @@ def defaults_of(command: click.Command, ctx: click.Context, arguments: Sequence[
     defaults: dict[str, Setting] = {}
     for name, one in options_of(command).items():
         if name in settings:
-            defaults[str(one.name)] = _converted(ctx, name, one, settings[name])
+            defaults[str(one.name)] = _convert(ctx, name, one, settings[name])
     return defaults
 
 
@@ -204,7 +204,7 @@ def _profile_of(command: click.Command, ctx: click.Context, arguments: Sequence[
     return given.get("profile")
 
 
-def _converted(ctx: click.Context, name: str, one: EnvironmentOption, setting: Setting) -> Setting:
+def _convert(ctx: click.Context, name: str, one: EnvironmentOption, setting: Setting) -> Setting:
     value = [setting.value] if one.multiple and not isinstance(setting.value, list) else setting.value
     try:
         one.type_cast_value(ctx, value)

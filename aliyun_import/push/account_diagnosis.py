@@ -85,13 +85,13 @@ def diagnose(services: Services, *, region: str, bucket: str | None) -> Iterator
     role_works = yield from _import(services.images, region, name, bucket)
     # Lazily: the second probe of an upload needs the result of the first.
     for probe in chain(_image_probes(services.images), _store_probes(store, info) if info else ()):
-        yield _tested(probe, bucket)
+        yield _test(probe, bucket)
     yield from _role(services.roles, name, bucket, is_root=is_root, works=role_works)
 
 
 def _region(images: ImageService, region: str, bucket: str | None) -> Iterator[Diagnosis]:
     regions: list[str] = []
-    yield _tested(_Probe("ecs:DescribeRegions", lambda: regions.extend(images.regions())), bucket)
+    yield _test(_Probe("ecs:DescribeRegions", lambda: regions.extend(images.regions())), bucket)
     if not regions:
         return
     if region in regions:
@@ -112,7 +112,7 @@ def _bucket(
     subject = f"bucket {store.bucket}"
     raised: list[Event] = []
     infos: list[BucketInfo | None] = []
-    read = _tested(_Probe("oss:GetBucketInfo", lambda: infos.append(store.bucket_info())), store.bucket)
+    read = _test(_Probe("oss:GetBucketInfo", lambda: infos.append(store.bucket_info())), store.bucket)
     if not infos:
         return None, [read]
     info = infos[0]
@@ -174,11 +174,11 @@ def _import(images: ImageService, region: str, name: str, bucket: str | None) ->
         except AliyunImportError as error:
             refusals.append(error)
 
-    may_import = _tested(_Probe("ecs:ImportImage", lambda: dry_run({})), bucket)
+    may_import = _test(_Probe("ecs:ImportImage", lambda: dry_run({})), bucket)
     yield may_import
     if may_import.health is not Health.OK:
         return False
-    yield _tested(_Probe("ecs:TagResources", lambda: dry_run({PUSH_ID_TAG: "doctor"})), bucket)
+    yield _test(_Probe("ecs:TagResources", lambda: dry_run({PUSH_ID_TAG: "doctor"})), bucket)
     if refusals:
         yield failed("import", refusals[0])
     else:
@@ -247,7 +247,7 @@ def _store_probes(store: ObjectStore, info: BucketInfo) -> Iterator[_Probe]:
         yield _Probe("oss:DeleteObject", lambda: store.delete(key))
 
 
-def _tested(probe: _Probe, bucket: str | None) -> Diagnosis:
+def _test(probe: _Probe, bucket: str | None) -> Diagnosis:
     permission = _PERMISSIONS[probe.permission]
     subject = f"permission {permission.name}"
     try:
@@ -283,10 +283,10 @@ def _role(roles: RoleService, name: str, bucket: str | None, *, is_root: bool, w
     """
     role_name, subject = OSS_ROLE.default_name, f"role {OSS_ROLE.default_name}"
     policy = Policy(name=OSS_ROLE.system_policy, type="System")
-    yield _tested(_Probe("ram:GetRole", lambda: roles.role(role_name)), bucket)
+    yield _test(_Probe("ram:GetRole", lambda: roles.role(role_name)), bucket)
     listed = _Probe("ram:ListPoliciesForRole", lambda: _absent(lambda: roles.attached_policies(role_name)))
-    yield _tested(listed, bucket)
-    yield _tested(_Probe("ram:GetPolicy", lambda: _absent(lambda: roles.policy_document(policy))), bucket)
+    yield _test(listed, bucket)
+    yield _test(_Probe("ram:GetPolicy", lambda: _absent(lambda: roles.policy_document(policy))), bucket)
     planned = PlannedRoles(roles)
     try:
         change = ensure_role(planned, system_context(), role_name, bucket=name, fix=False)

@@ -175,7 +175,7 @@ def _remove_staging(state: PushState, run: PushRun, journal: Journal, store: Obj
             left.append(url)
         elif one.key in state.removed_keys:
             continue
-        elif store is not None and _removed(one, run, store):
+        elif store is not None and _remove(one, run, store):
             journal.write("object-removed", key=one.key)
         else:
             left.append(url)
@@ -190,7 +190,7 @@ def is_gone(store: ObjectStore, one: UploadedObject) -> bool:
         return False
 
 
-def _removed(uploaded: UploadedObject, run: PushRun, store: ObjectStore) -> bool:
+def _remove(uploaded: UploadedObject, run: PushRun, store: ObjectStore) -> bool:
     url = f"oss://{uploaded.bucket}/{uploaded.key}"
     try:
         remove_object(store, uploaded.key)

@@ -58,10 +58,10 @@ class SentDisks:
     def sent(self) -> Inspection:
         """The inspection of the disks as they are sent."""
         if self._sent is None:
-            self._sent = self._converted()
+            self._sent = self._convert_all()
         return self._sent
 
-    def _converted(self) -> Inspection:
+    def _convert_all(self) -> Inspection:
         asked = self.inspection.asked
         disks = tuple(
             disk

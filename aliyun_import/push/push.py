@@ -134,7 +134,6 @@ def _identity(request: ImportRequest, account: AccountState, endpoint: str) -> M
 
 
 def _run_stages(disks: SentDisks, account: AccountState, run: PushRun, journal: Journal) -> PushResult:
-    """Run the remaining stages, and return the result."""
     inspected = disks.inspection
     states = map(partial(disk_state, run.disks), inspected.request.disks, inspected.reports, account.objects)
     initial = InitialState(disks=disks, account=account, fingerprints=tuple(states), run=run, journal=journal)

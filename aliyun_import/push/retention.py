@@ -26,8 +26,8 @@ def apply_retention(run: PushRun, image: Image, *, store: ObjectStore | None, st
         last = run.options.keep_last
         if last is not None and not _is_importing(run):
             for stem, found in objects.items():
-                objects[stem] = tuple(one for one in found if not _is_removed(run, store, one, found[:last]))
-            images = tuple(one for one in images if not _is_deleted(run, one, images[:last]))
+                objects[stem] = tuple(one for one in found if not _remove(run, store, one, found[:last]))
+            images = tuple(one for one in images if not _delete(run, one, images[:last]))
     except AliyunImportError as error:
         run.context.emit(
             Warned(
@@ -67,7 +67,8 @@ def _is_importing(run: PushRun) -> bool:
     return bool(running)
 
 
-def _is_removed(run: PushRun, store: ObjectStore | None, one: RemoteObject, kept: Sequence[RemoteObject]) -> bool:
+def _remove(run: PushRun, store: ObjectStore | None, one: RemoteObject, kept: Sequence[RemoteObject]) -> bool:
+    """Remove an object with its manifest unless it is kept; return whether it was removed."""
     if one in kept or store is None:
         return False
     try:
@@ -81,7 +82,8 @@ def _is_removed(run: PushRun, store: ObjectStore | None, one: RemoteObject, kept
     return True
 
 
-def _is_deleted(run: PushRun, one: Image, kept: Sequence[Image]) -> bool:
+def _delete(run: PushRun, one: Image, kept: Sequence[Image]) -> bool:
+    """Delete an image unless it is kept; return whether it was deleted."""
     if one in kept:
         return False
     try:

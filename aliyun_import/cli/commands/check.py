@@ -109,7 +109,7 @@ def check(
 
     with open_renderer(output.output, verbose=output.verbose, quiet=output.quiet) as renderer:
         if explain:
-            renderer.outcome(_explained(explain))
+            renderer.outcome(_explain(explain))
             return Exit.DONE
         if not disks:
             raise click.UsageError("Missing argument 'DISKS...'.")
@@ -121,15 +121,15 @@ def check(
         skip = frozenset(skip_checks)
         results = []
         for disk in disks:
-            result = _checked(disk, renderer, is_only_disk=len(disks) == 1, is_data_disk=data, skip_checks=skip)
-            results.append(_booted(result, boot, renderer, skip_checks=skip) if boot.boot else result)
+            result = _check_disk(disk, renderer, is_only_disk=len(disks) == 1, is_data_disk=data, skip_checks=skip)
+            results.append(_add_boot_test(result, boot, renderer, skip_checks=skip) if boot.boot else result)
         is_terminal = output.output == "human" and sys.stdout.isatty()
         outcome = check_outcome(results, width=shutil.get_terminal_size().columns if is_terminal else None)
         renderer.outcome(outcome)
         return outcome.exit_code
 
 
-def _checked(
+def _check_disk(
     disk: str, renderer: "SafeRenderer", *, is_only_disk: bool, is_data_disk: bool, skip_checks: frozenset[str]
 ) -> "CheckResult":
     from aliyun_import import api
@@ -145,7 +145,7 @@ def _checked(
         return result_of_error(Path(disk), error, skip_checks=skip_checks)
 
 
-def _booted(
+def _add_boot_test(
     checked: "CheckResult", boot: BootTestOptions, renderer: "SafeRenderer", *, skip_checks: frozenset[str]
 ) -> "CheckResult":
     """Return the result with a boot test; unchanged if the disk can't be started for the reasons in its findings."""
@@ -168,7 +168,7 @@ def _booted(
     return with_boot_test(checked, test, skip_checks=skip_checks)
 
 
-def _explained(check_id: str) -> "Outcome":
+def _explain(check_id: str) -> "Outcome":
     from aliyun_import.checks.run import explain
     from aliyun_import.cli.render.result import Outcome
 

@@ -193,7 +193,7 @@ def _ask(offer: "InstanceOffer", cancel: threading.Event) -> None:
 
 
 def _wrapped(text: str) -> str:
-    """Return a text in lines as long as the terminal is wide; in one line where stderr is no terminal."""
+    """Return a text wrapped to the width of the terminal; unchanged if stderr is not a terminal."""
     return textwrap.fill(text, shutil.get_terminal_size().columns) if sys.stderr.isatty() else text
 
 

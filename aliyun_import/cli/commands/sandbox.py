@@ -116,7 +116,7 @@ def serve(
     with (
         cancel_on_signals(stop),
         _directory(directory) as path,
-        _started(path, account_options, keep=directory is not None, own_tls=tls, **options) as running,
+        _start(path, account_options, keep=directory is not None, own_tls=tls, **options) as running,
     ):
         _show(running.environment(), running.url, f"state in {path}" if directory else f"objects in {path}")
         stop.wait()
@@ -151,7 +151,7 @@ def run(
     from aliyun_import.sandbox.server import isolated_environment
 
     removed = [f"{PREFIX}{name.upper()}" for name in (*TARGET_OPTIONS, "sandbox")]
-    with _directory(directory) as path, _started(path, account_options, keep=directory is not None) as running:
+    with _directory(directory) as path, _start(path, account_options, keep=directory is not None) as running:
         environment = isolated_environment(running, os.environ, journals=path / JOURNALS, removed_prefixes=removed)
         code = processes.run(command, environment)
     context.exit(code)
@@ -164,7 +164,7 @@ def status(*, directory: Path | None) -> None:
     from aliyun_import.sandbox.directory import server_info
 
     path = directory or _default_directory()
-    with _translated(path, directory):
+    with _translate_errors(path, directory):
         found = server_info(path)
     if found is None:
         raise LocalStateError(
@@ -182,7 +182,7 @@ def stop(*, directory: Path | None) -> None:
     from aliyun_import.sandbox import directory as sandbox_directory
 
     path = directory or _default_directory()
-    with _translated(path, directory):
+    with _translate_errors(path, directory):
         stopped = sandbox_directory.stop(path, within_s=STOP_S)
     click.echo(f"{'Stopped the sandbox' if stopped else 'No sandbox runs'} in {path}.")
 
@@ -194,7 +194,7 @@ def reset(*, directory: Path | None) -> None:
     from aliyun_import.sandbox import directory as sandbox_directory
 
     path = directory or _default_directory()
-    with _translated(path, directory):
+    with _translate_errors(path, directory):
         sandbox_directory.reset(path)
     click.echo(f"Removed the state of the sandbox in {path}.")
 
@@ -240,7 +240,7 @@ def _is_sample(path: Path, size: int) -> bool:
 
 
 @contextmanager
-def _started(
+def _start(
     directory: Path,
     account_options: AccountOptions,
     *,
@@ -332,7 +332,7 @@ def _dir_option(directory: Path | None) -> str:
 
 
 @contextmanager
-def _translated(path: Path, directory: Path | None) -> Iterator[None]:
+def _translate_errors(path: Path, directory: Path | None) -> Iterator[None]:
     """Raise LocalStateError in place of the errors of access to the directory of a sandbox."""
     from aliyun_import.sandbox.directory import DirectoryInUseError
 

@@ -53,7 +53,7 @@ def list_(*, statuses: tuple[str, ...], limit: int | None, cloud: CloudOptions, 
     from aliyun_import.cli.render.text import escaped
 
     with command_context(cloud, output) as context:
-        tasks = _named(api.list_tasks(context.client, statuses=statuses, cancel=context.cancel)[:limit])
+        tasks = _with_names(api.list_tasks(context.client, statuses=statuses, cancel=context.cancel)[:limit])
         rows = [_row(one) for one in escaped(tasks)]
         text = table(("TASK", "STATUS", "IMAGE", "NAME", "CREATED", "FINISHED"), rows) if rows else ""
         aside = "" if rows else f"no import tasks in {context.client.region}"
@@ -123,8 +123,8 @@ def cancel(task_id: str, *, cloud: CloudOptions, output: OutputOptions) -> None:
         context.renderer.outcome(Outcome(document=document, text=escaped(text)))
 
 
-def _named(tasks: "Sequence[Task]") -> "tuple[Task, ...]":
-    """Return the tasks; one whose image is gone gets its name from the journals of this machine."""
+def _with_names(tasks: "Sequence[Task]") -> "tuple[Task, ...]":
+    """Return the tasks; one whose image does not exist gets its name from the journals of this machine."""
     from aliyun_import import api
 
     names = {one.task_id: one.identity.get("name", "") for one in api.list_pushes()}

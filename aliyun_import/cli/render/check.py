@@ -110,7 +110,6 @@ def _indented(lines: Sequence[str]) -> list[str]:
 
 
 def _overview(checked: Sequence[CheckResult], width: int | None) -> str:
-    """Return a table of all disks."""
     rows = [(str(one.report.path), *_verdict(one.findings)) for one in checked]
     lines = table(("DISK", "IMPORTABLE", "BECAUSE"), rows).splitlines()
     return "\n".join("\n".join(wrapped(line, width, indent=" " * 4)) for line in lines)
