@@ -23,7 +23,7 @@ from aliyun_import import CloudConfig, Credentials, Interrupted, UsageError, con
 from aliyun_import.sandbox.core.state import Settings
 from aliyun_import.sandbox.sample import write_sample_disk
 from aliyun_import.sandbox.server import Sandbox
-from tests.cloud import reach
+from tests.cloud import servers
 
 ROOT = Path(__file__).parents[2]
 GENERATOR = runpy.run_path(str(ROOT / "docs" / "generate_commands.py"))
@@ -191,7 +191,7 @@ def test_a_server_that_never_answers_does_not_hold_a_cancelled_call() -> None:
     cancel, asked = threading.Event(), threading.Event()
 
     def handle(connection: socket.socket) -> None:
-        reach.read_head(connection)
+        servers.read_head(connection)
         asked.set()
         connection.recv(1)  # until the client gives up
 
@@ -200,7 +200,7 @@ def test_a_server_that_never_answers_does_not_hold_a_cancelled_call() -> None:
         cancel.set()
 
     threading.Thread(target=cancel_when_asked, daemon=True).start()
-    with reach.server(handle) as port, _client(port) as client, pytest.raises(Interrupted):
+    with servers.serve(handle) as port, _client(port) as client, pytest.raises(Interrupted):
         aliyun_import.cleanup(client, cancel=cancel)
 
 
@@ -210,12 +210,12 @@ def test_leaving_the_block_closes_the_connections() -> None:
     body = b'{"AccountId": "1", "Arn": "acs:ram::1:root", "RequestId": "R-1"}'
 
     def handle(connection: socket.socket) -> None:
-        reach.read_head(connection)
+        servers.read_head(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
         if connection.recv(1) == b"":
             closed.set()
 
-    with reach.server(handle) as port:
+    with servers.serve(handle) as port:
         with _client(port) as client:
             services = client.services()
             assert services.identity.whoami().account_id == "1"

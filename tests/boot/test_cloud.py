@@ -42,7 +42,7 @@ from aliyun_import.sandbox.core.state import AccessKey, Clock, Settings
 from aliyun_import.sandbox.ecs import instances as sandbox_instances
 from aliyun_import.sandbox.ecs.state import Ecs, Instance, Network
 from aliyun_import.sandbox.server import Sandbox
-from tests.cloud import reach
+from tests.cloud import adapters
 from tests.rows import each_row
 from tests.sandbox.prepared import mapping, prepare
 from tests.sandbox.vendor_sdk import call
@@ -112,10 +112,10 @@ class Place:
         """Return the services of a run."""
         fate = fate or Fate()
         return Cloud(
-            images=Mortal(reach.images(self.sandbox, key=self.key), fate),
-            instances=Mortal(reach.instances(self.sandbox, key=self.key), fate),
+            images=Mortal(adapters.images(self.sandbox, key=self.key), fate),
+            instances=Mortal(adapters.instances(self.sandbox, key=self.key), fate),
             context=context or Context(clock=self.clock, emit=self.events.append),
-            ending=Mortal(reach.instances(self.sandbox, key=self.key), fate),
+            ending=Mortal(adapters.instances(self.sandbox, key=self.key), fate),
             ending_context=Context(clock=self.clock, emit=self.events.append),
             region="cn-hangzhou",
         )
@@ -376,7 +376,7 @@ class Losing(Mortal):
 def test_a_lost_answer_starts_no_second_instance(place: Place, is_listed: bool) -> None:
     """An instance that is listed is deleted at once; one that is not yet is the one of the next run."""
     cloud = place.cloud()
-    losing: Any = Losing(reach.instances(place.sandbox), Fate())
+    losing: Any = Losing(adapters.instances(place.sandbox), Fate())
     losing.is_listed = is_listed
     lost = Cloud(
         images=cloud.images,
@@ -405,7 +405,7 @@ def test_an_instance_that_cannot_be_deleted_is_named(place: Place) -> None:
         def delete_instance(self, instance_id: str) -> None:
             raise RefusedError(f"{instance_id}: no.", code="no-right", remedy=None)
 
-    denied = Denied(reach.instances(place.sandbox), Fate())
+    denied = Denied(adapters.instances(place.sandbox), Fate())
     with place.journal() as journal:
         stuck = Cloud(
             images=cloud.images,

@@ -16,7 +16,7 @@ from aliyun_import.sandbox.guests import machine
 from aliyun_import.sandbox.guests.host import Host
 from aliyun_import.sandbox.server import Sandbox
 from tests.boot.tiny import write_guest
-from tests.cloud import reach
+from tests.cloud import adapters
 from tests.sandbox.prepared import mapping, prepare, put
 from tests.sandbox.vendor_sdk import call
 from tests.steered import SandboxClock
@@ -62,10 +62,10 @@ def test_the_verdict_is_that_of_the_imported_disk(
         image_id = str(call(sandbox, "ImportImage", DiskDeviceMappings=[mapping()])["ImageId"])
         context = Context(clock=GuestClock(sandbox.clock.advance))
         cloud = Cloud(
-            images=reach.images(sandbox),
-            instances=reach.instances(sandbox),
+            images=adapters.images(sandbox),
+            instances=adapters.instances(sandbox),
             context=context,
-            ending=reach.instances(sandbox),
+            ending=adapters.instances(sandbox),
             ending_context=context,
             region="cn-hangzhou",
         )

@@ -15,7 +15,7 @@ from aliyun_import.cloud.endpoints import resolve_endpoints
 from aliyun_import.errors import AccessError, RefusedError, TransientError
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.server import Sandbox
-from tests.cloud import reach
+from tests.cloud import adapters, servers
 from tests.rows import each_row
 
 
@@ -26,21 +26,21 @@ def _answering(*documents: dict[str, Any], status: int = 200) -> Iterator[tuple[
     answers = iter(documents)
 
     def handle(connection: socket.socket) -> None:
-        target = reach.read_head(connection).split()[1].decode()
+        target = servers.read_head(connection).split()[1].decode()
         asked.append({name: values[0] for name, values in parse_qs(urlsplit(target).query).items()})
         body = json.dumps(next(answers)).encode()
         head = b"HTTP/1.1 %d X\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % (status, len(body))
         connection.sendall(head + body)
 
-    with reach.server(handle) as port:
+    with servers.serve(handle) as port:
         found = resolve_endpoints("cn-hangzhou", endpoint_url=f"http://127.0.0.1:{port}")
-        yield EcsImages(endpoints=found, credentials=reach.any_credentials()), asked
+        yield EcsImages(endpoints=found, credentials=adapters.any_credentials()), asked
 
 
 def test_the_old_name_of_the_task_id_is_read() -> None:
     """The older page of ImportImage calls it ImportTaskId."""
     with _answering({"RequestId": "R", "ImageId": "Img-1", "ImportTaskId": "123-345"}) as (ecs, _):
-        started = ecs.import_image(reach.import_call())
+        started = ecs.import_image(adapters.import_call())
     assert started is not None
     assert (started.task_id, started.image_id, started.request_id) == ("123-345", "Img-1", "R")
 
@@ -57,7 +57,7 @@ def test_images_are_asked_for_in_every_status() -> None:
 def test_the_error_of_a_platform_names_similar_ones(platform: str, near: str, far: str) -> None:
     """The remedy has the names of the list that it resembles, or the whole list."""
     refusal = {"RequestId": "R", "Code": "InvalidPlatform.Malformed", "Message": "m"}
-    call = reach.import_call()
+    call = adapters.import_call()
     with _answering(refusal, status=400) as (ecs, _), pytest.raises(RefusedError) as caught:
         ecs.import_image(replace(call, request=replace(call.request, platform=platform)))
     assert caught.value.code == "platform-invalid"
@@ -108,7 +108,7 @@ def test_a_dry_run_answer_to_a_real_call_is_an_error(sandbox: Sandbox) -> None:
     """It is a success for a dry run only."""
     sandbox.faults.add(Fault(operation="ImportImage", status=400, code="DRYRUN.SUCCESS", message="m"))
     with pytest.raises(RefusedError) as caught:
-        reach.images(sandbox).import_image(reach.import_call())
+        adapters.images(sandbox).import_image(adapters.import_call())
     assert caught.value.code == "dry-run-passed"
 
 
@@ -117,7 +117,7 @@ def test_throttling_is_not_retried_here(code: str, sandbox: Sandbox) -> None:
     """One call is one request, in all three spellings and although the SDK would retry some itself."""
     sandbox.faults.add(Fault(operation="DescribeRegions", status=400, code=code, message="m", count=None))
     with pytest.raises(TransientError) as caught:
-        reach.images(sandbox).regions()
+        adapters.images(sandbox).regions()
     assert caught.value.code == "throttled"
     assert len(sandbox.requests.entries("DescribeRegions")) == 1
 
@@ -126,8 +126,8 @@ def test_a_missing_right_is_named(sandbox: Sandbox) -> None:
     """Forbidden.RAM and NoPermission name the right that the operation needs."""
     sandbox.state.deny("ecs:*", "ram:*")
     for act, right in (
-        (reach.images(sandbox).tasks, "ecs:DescribeTasks"),
-        (lambda: reach.roles(sandbox).role("r"), "ram:GetRole"),
+        (adapters.images(sandbox).tasks, "ecs:DescribeTasks"),
+        (lambda: adapters.roles(sandbox).role("r"), "ram:GetRole"),
     ):
         with pytest.raises(AccessError) as caught:
             act()

@@ -17,7 +17,7 @@ from aliyun_import.model.request import (
     OsType,
     parameters,
 )
-from tests.cloud import reach
+from tests.cloud import adapters
 from tests.rows import each_row
 
 WHOLE = ImportCall(
@@ -99,7 +99,7 @@ def test_every_declared_parameter_is_sent() -> None:
 
 def test_what_is_left_open_is_left_out() -> None:
     """The service's own defaults count then."""
-    sent = import_request(reach.import_call()).get_query_params()
+    sent = import_request(adapters.import_call()).get_query_params()
     assert set(sent) == {
         "RegionId",
         "ImageName",

@@ -11,7 +11,7 @@ from aliyun_import.cloud.transport import http
 from aliyun_import.cloud.transport.answer import Answer
 from aliyun_import.cloud.transport.http import HttpClient
 from aliyun_import.errors import AccessError, ConnectionLost, Interrupted, TimedOut, TransientError
-from tests.cloud import reach
+from tests.cloud import servers
 from tests.rows import each_row
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -49,7 +49,7 @@ def answering(*answers: bytes) -> Callable[[socket.socket], None]:
 
     def handle(connection: socket.socket) -> None:
         for answer in answers:
-            if not reach.read_head(connection):
+            if not servers.read_head(connection):
                 return
             connection.sendall(answer)
 
@@ -61,10 +61,10 @@ def test_a_request_is_what_was_signed() -> None:
     seen: list[bytes] = []
 
     def handle(connection: socket.socket) -> None:
-        seen.append(reach.read_head(connection))
+        seen.append(servers.read_head(connection))
         connection.sendall(HEAD + b"Content-Length: 0\r\n\r\n")
 
-    with reach.server(handle) as port:
+    with servers.serve(handle) as port:
         ask(port, "POST", authorization="OSS4")
     head = seen[0].split(b"\r\n")
     assert head[0] == b"POST /disks/a%2Fb?uploads=&prefix=a%20b%2Fc HTTP/1.1"
@@ -96,7 +96,7 @@ def test_a_request_is_what_was_signed() -> None:
 )
 def test_each_form_of_an_answer_is_read(method: str, answer: bytes, body: bytes) -> None:
     """A proxy may choose another form than OSS does."""
-    with reach.server(answering(answer)) as port:
+    with servers.serve(answering(answer)) as port:
         got = ask(port, method)
     assert (got.status, got.body) == (204 if method == "DELETE" else 200, body)
 
@@ -122,7 +122,7 @@ def test_each_form_of_an_answer_is_read(method: str, answer: bytes, body: bytes)
 )
 def test_what_is_no_answer_is_a_broken_connection(answer: bytes) -> None:
     """Nothing of it is returned as an answer, and nothing raised that the caller does not expect."""
-    with reach.server(answering(answer)) as port, pytest.raises(ConnectionLost):
+    with servers.serve(answering(answer)) as port, pytest.raises(ConnectionLost):
         ask(port)
 
 
@@ -140,7 +140,7 @@ def counted(*answers: bytes) -> tuple[Callable[[socket.socket], None], list[int]
 def test_a_connection_serves_one_request_after_the_other() -> None:
     """Thousands of parts go over as many connections as there are workers."""
     handle, opened = counted(*[OK] * 5)
-    with reach.server(handle) as port:
+    with servers.serve(handle) as port:
         client = open_client(port)
         assert [ask(port, client=client).body for _ in range(5)] == [b"ok"] * 5
         assert len(opened) == 1
@@ -148,7 +148,7 @@ def test_a_connection_serves_one_request_after_the_other() -> None:
 
 def test_a_connection_that_the_server_closed_meanwhile_is_not_used_again() -> None:
     """OSS closes idle connections; the next request goes over a new one and does not fail."""
-    with reach.server(answering(OK)) as port:
+    with servers.serve(answering(OK)) as port:
         client = open_client(port)
         for _ in range(3):
             assert ask(port, client=client).body == b"ok"
@@ -159,7 +159,7 @@ def test_an_idle_connection_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -
     """The server may be closing the connection, or a router may have dropped it."""
     handle, opened = counted(*[OK] * 3)
     monkeypatch.setattr(http, "MAX_IDLE_S", 0.0)
-    with reach.server(handle) as port:
+    with servers.serve(handle) as port:
         client = open_client(port)
         assert [ask(port, client=client).body for _ in range(3)] == [b"ok"] * 3
         assert len(opened) == 3
@@ -170,7 +170,7 @@ def test_an_idle_connection_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -
 def test_bytes_after_an_answer_are_not_the_next_answer(extra: bytes) -> None:
     """A connection with bytes beyond the answer is closed, whether they are in a buffer or still in the kernel."""
     handle, opened = counted(OK + extra, OK)
-    with reach.server(handle) as port:
+    with servers.serve(handle) as port:
         client = open_client(port)
         assert [ask(port, client=client).body for _ in range(2)] == [b"ok"] * 2
         assert len(opened) == 2
@@ -179,7 +179,7 @@ def test_bytes_after_an_answer_are_not_the_next_answer(extra: bytes) -> None:
 
 def test_a_header_can_not_add_another_one() -> None:
     """A line break in a value would begin another header."""
-    with reach.server(answering(HEAD + b"\r\n")) as port, pytest.raises(ValueError, match="Invalid header value"):
+    with servers.serve(answering(HEAD + b"\r\n")) as port, pytest.raises(ValueError, match="Invalid header value"):
         ask(port, tag="a\r\nx-oss-acl: public-read")
 
 
@@ -187,7 +187,7 @@ def endless(begin: bytes, piece: bytes) -> Callable[[socket.socket], None]:
     """Answer without end."""
 
     def handle(connection: socket.socket) -> None:
-        reach.read_head(connection)
+        servers.read_head(connection)
         connection.sendall(begin)
         while True:
             connection.sendall(piece)
@@ -207,7 +207,7 @@ def endless(begin: bytes, piece: bytes) -> Callable[[socket.socket], None]:
 )
 def test_an_answer_is_bounded_in_size(begin: bytes, piece: bytes) -> None:
     """A body or a head without end is a transient failure, and does not fill the memory."""
-    with reach.server(endless(begin, piece)) as port, pytest.raises(TransientError) as caught:
+    with servers.serve(endless(begin, piece)) as port, pytest.raises(TransientError) as caught:
         ask(port, max_body_bytes=10_000)
     assert caught.value.code == "answer-unreadable"
 
@@ -217,19 +217,19 @@ def test_an_answer_is_bounded_in_time(begin: bytes) -> None:
     """A byte every 50 ms keeps each wait on the socket short; the answer as a whole times out all the same."""
 
     def handle(connection: socket.socket) -> None:
-        reach.read_head(connection)
+        servers.read_head(connection)
         connection.sendall(begin)
         while True:
             time.sleep(0.05)
             connection.sendall(b"0")
 
-    with reach.server(handle) as port, pytest.raises(TimedOut):
+    with servers.serve(handle) as port, pytest.raises(TimedOut):
         ask(port, wait_s=0.3)
 
 
 def silent(connection: socket.socket) -> None:
     """Read a request and never answer."""
-    reach.read_head(connection)
+    servers.read_head(connection)
     connection.recv(1)
 
 
@@ -237,7 +237,7 @@ def test_a_cancelled_run_ends_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """Soon, although the answer may take much longer."""
     monkeypatch.setattr(http, "CANCEL_CHECK_S", 0.05)
     cancel = threading.Event()
-    with reach.server(silent) as port:
+    with servers.serve(silent) as port:
         threading.Timer(0.1, cancel.set).start()
         began_s = time.monotonic()
         with pytest.raises(Interrupted):
@@ -252,18 +252,18 @@ def test_a_cancelled_run_still_sends_requests(monkeypatch: pytest.MonkeyPatch) -
     cancel.set()
 
     def handle(connection: socket.socket) -> None:
-        reach.read_head(connection)
+        servers.read_head(connection)
         time.sleep(0.2)
         connection.sendall(OK)
 
-    with reach.server(handle) as port:
+    with servers.serve(handle) as port:
         assert ask(port, client=open_client(port, cancel=cancel)).body == b"ok"
 
 
 def test_a_redirect_is_not_followed() -> None:
     """It is from a server between this machine and the service, which would get the signature."""
     answer = b"HTTP/1.1 307 Go\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n"
-    with reach.server(answering(answer)) as port, pytest.raises(AccessError) as caught:
+    with servers.serve(answering(answer)) as port, pytest.raises(AccessError) as caught:
         ask(port)
     assert caught.value.code == "redirected"
 
@@ -271,5 +271,5 @@ def test_a_redirect_is_not_followed() -> None:
 def test_nothing_is_decompressed() -> None:
     """A few bytes that unpack to gigabytes stay what they are."""
     answer = HEAD + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\nzz"
-    with reach.server(answering(answer)) as port:
+    with servers.serve(answering(answer)) as port:
         assert ask(port).body == b"zz"

@@ -4,7 +4,7 @@ import socket
 from contextlib import AbstractContextManager
 
 from aliyun_import.cloud import instance_metadata as metadata
-from tests.cloud import reach
+from tests.cloud import servers
 from tests.rows import each_row
 
 ON: dict[str, str] = {}
@@ -12,7 +12,7 @@ ON: dict[str, str] = {}
 
 def _service(role: str = "builder", *, tokens: bool = True) -> AbstractContextManager[int]:
     def handle(connection: socket.socket) -> None:
-        head = reach.read_head(connection)
+        head = servers.read_head(connection)
         asked_token = head.startswith(b"PUT /latest/api/token")
         has_token = b"X-aliyun-ecs-metadata-token: TOKEN" in head
         if asked_token:
@@ -26,7 +26,7 @@ def _service(role: str = "builder", *, tokens: bool = True) -> AbstractContextMa
         answer = f"HTTP/1.1 {status}\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}"
         connection.sendall(answer.encode())
 
-    return reach.server(handle)
+    return servers.serve(handle)
 
 
 @each_row("tokens", [True, False])

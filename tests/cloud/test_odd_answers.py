@@ -10,11 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from aliyun_import.cloud.ecs import EcsImages
-from aliyun_import.cloud.ecs_instances import EcsInstances
 from aliyun_import.cloud.endpoints import resolve_endpoints
-from aliyun_import.cloud.oss.store import OssStore
-from aliyun_import.cloud.ram import RamRoles, StsIdentity
 from aliyun_import.context import Context
 from aliyun_import.error_codes import ErrorCode
 from aliyun_import.errors import AliyunImportError, Exit
@@ -22,7 +18,7 @@ from aliyun_import.model.objects import RemotePart
 from aliyun_import.model.roles import Policy
 from aliyun_import.retry import add_retries
 from aliyun_import.services import Services
-from tests.cloud import reach
+from tests.cloud import adapters, servers
 from tests.rows import each_row
 from tests.steered import SteeredClock
 
@@ -121,7 +117,7 @@ class Something:
 
     def handle(self, connection: socket.socket) -> None:
         """Answer one request, and close the connection."""
-        is_rpc = b"Action=" in reach.read_head(connection)
+        is_rpc = b"Action=" in servers.read_head(connection)
         connection.sendall(self._rpc if is_rpc else self._oss)
         connection.shutdown(socket.SHUT_WR)
 
@@ -135,22 +131,14 @@ def something() -> Something:
 @pytest.fixture(scope="module")
 def services(something: Something) -> Iterator[Services]:
     """Yield services that something else answers for."""
-    with reach.server(something.handle) as port:
-        places = resolve_endpoints("cn-hangzhou", endpoint_url=f"http://127.0.0.1:{port}")
-        keys = reach.any_credentials()
-        oss = OssStore(reach.BUCKET, endpoints=places, credentials=keys, timeouts=reach.QUICK)
-        yield Services(
-            identity=StsIdentity(endpoints=places, credentials=keys, timeouts=reach.QUICK),
-            store=lambda _: oss,
-            roles=RamRoles(endpoints=places, credentials=keys, timeouts=reach.QUICK),
-            images=EcsImages(endpoints=places, credentials=keys, timeouts=reach.QUICK),
-            instances=EcsInstances(endpoints=places, credentials=keys),
-        )
+    with servers.serve(something.handle) as port:
+        found = resolve_endpoints("cn-hangzhou", endpoint_url=f"http://127.0.0.1:{port}")
+        yield adapters.services(found, adapters.any_credentials(), adapters.TIMEOUTS)
 
 
 def _operations(services: Services) -> Iterator[tuple[str, Callable[[], object]]]:
     """Yield every operation of every service, with its name."""
-    oss, ecs, ram, sts = services.store(reach.BUCKET), services.images, services.roles, services.identity
+    oss, ecs, ram, sts = services.store(adapters.BUCKET), services.images, services.roles, services.identity
     part = RemotePart(number=1, size_bytes=1, etag="E", crc64=None)
     policy = Policy(name="p", type="Custom")
     yield "whoami", sts.whoami
@@ -163,7 +151,7 @@ def _operations(services: Services) -> Iterator[tuple[str, Callable[[], object]]
     yield "delete", lambda: oss.delete("k")
     yield "list_objects", lambda: oss.list_objects("p")
     yield "start_upload", lambda: oss.start_upload("k")
-    yield "send_part", lambda: oss.send_part("k", "u", number=1, body=reach.Body([b"x"]))
+    yield "send_part", lambda: oss.send_part("k", "u", number=1, body=adapters.Body([b"x"]))
     yield (
         "copy_part",
         lambda: oss.copy_part("k", "u", number=1, source_key="s", start=0, length=1, if_match="E"),
@@ -178,8 +166,8 @@ def _operations(services: Services) -> Iterator[tuple[str, Callable[[], object]]
     yield "attached_policies", lambda: ram.attached_policies("r")
     yield "attach_policy", lambda: ram.attach_policy(policy, role_name="r")
     yield "policy_document", lambda: ram.policy_document(policy)
-    yield "import_image", lambda: ecs.import_image(reach.import_call())
-    yield "dry run", lambda: ecs.import_image(reach.import_call(dry_run=True))
+    yield "import_image", lambda: ecs.import_image(adapters.import_call())
+    yield "dry run", lambda: ecs.import_image(adapters.import_call(dry_run=True))
     yield "task", lambda: ecs.task("t-1")
     yield "tasks", ecs.tasks
     yield "cancel_task", lambda: ecs.cancel_task("t-1")

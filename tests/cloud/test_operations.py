@@ -29,7 +29,7 @@ from aliyun_import.services import (
     RoleService,
     permissions_of,
 )
-from tests.cloud import reach
+from tests.cloud import adapters
 
 # A value for each type of parameter in the service interfaces.
 ARGUMENTS: Mapping[Any, object] = {
@@ -44,10 +44,10 @@ ARGUMENTS: Mapping[Any, object] = {
     tuple[str, ...]: (),
     tuple[RemotePart, ...]: (),
     Mapping[str, str]: {},
-    InstanceCall: reach.instance_call(),
+    InstanceCall: adapters.instance_call(),
     BootMode: BootMode.UEFI,
-    ImportCall: reach.import_call(),
-    PartBody: reach.Body([b"x"]),
+    ImportCall: adapters.import_call(),
+    PartBody: adapters.Body([b"x"]),
     Policy: Policy(name="AliyunECSImageImportRolePolicy", type="System"),
 }
 
@@ -66,23 +66,23 @@ def _call_every_method(service: object, protocol: type) -> None:
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
     """Start a sandbox with a bucket."""
     with Sandbox.start(tmp_path) as running:
-        reach.made_store(running)
+        adapters.create_store(running)
         yield running
 
 
 def test_the_adapters_send_what_is_declared_and_nothing_else(sandbox: Sandbox) -> None:
     """The service sees exactly the declared operations when every method of every interface is called."""
-    _call_every_method(reach.store(sandbox), ObjectStore)
-    _call_every_method(reach.roles(sandbox), RoleService)
-    _call_every_method(reach.images(sandbox), ImageService)
-    _call_every_method(reach.instances(sandbox), InstanceService)
-    _call_every_method(reach.identity(sandbox), Identity)
+    _call_every_method(adapters.store(sandbox), ObjectStore)
+    _call_every_method(adapters.roles(sandbox), RoleService)
+    _call_every_method(adapters.images(sandbox), ImageService)
+    _call_every_method(adapters.instances(sandbox), InstanceService)
+    _call_every_method(adapters.identity(sandbox), Identity)
     assert {entry.operation for entry in sandbox.requests.entries()} == OPERATIONS
 
 
 def test_an_undeclared_operation_is_not_sent(sandbox: Sandbox) -> None:
     """A new operation must be declared with its permission before an adapter can use it."""
-    client = next(one for one in vars(reach.store(sandbox)).values() if hasattr(one, "send"))
+    client = next(one for one in vars(adapters.store(sandbox)).values() if hasattr(one, "send"))
     with pytest.raises(ValueError, match="GetBucketLocation"):
         client.send("GetBucketLocation", "GET")
     assert not sandbox.requests.entries("GetBucketLocation")

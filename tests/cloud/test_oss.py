@@ -14,14 +14,14 @@ from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
-from tests.cloud import reach
+from tests.cloud import adapters, servers
 
 OTHER = AccessKey(id="SANDBOX-OTHER", secret="OTHER-SECRET", account_id="1000000000000009")
 
 
 def test_a_bucket_is_made_private_and_standard(sandbox: Sandbox) -> None:
     """Making it twice is fine."""
-    opened = reach.store(sandbox)
+    opened = adapters.store(sandbox)
     assert opened.bucket_info() is None
     opened.create_bucket()
     opened.create_bucket()
@@ -32,19 +32,19 @@ def test_a_bucket_is_made_private_and_standard(sandbox: Sandbox) -> None:
 
 def test_the_bucket_of_another_account(sandbox: Sandbox) -> None:
     """It can neither be looked at nor made again, and the remedy leads to another name."""
-    sandbox.state.part(OssState).add_bucket(reach.BUCKET, region="cn-hangzhou", owner_id="1000000000000009")
+    sandbox.state.part(OssState).add_bucket(adapters.BUCKET, region="cn-hangzhou", owner_id="1000000000000009")
     with pytest.raises(AccessError) as looked:
-        reach.store(sandbox).bucket_info()
+        adapters.store(sandbox).bucket_info()
     assert "another --bucket" in str(looked.value.remedy)
     with pytest.raises(RefusedError) as made:
-        reach.store(sandbox).create_bucket()
+        adapters.store(sandbox).create_bucket()
     assert made.value.code == "bucket-taken"
 
 
 def test_a_bucket_of_another_region_names_its_region(sandbox: Sandbox) -> None:
     """Reading, creating and writing to it all name its real region."""
-    reach.made_store(sandbox)
-    elsewhere = reach.store(sandbox, region="cn-shanghai")
+    adapters.create_store(sandbox)
+    elsewhere = adapters.store(sandbox, region="cn-shanghai")
     for act in (elsewhere.bucket_info, elsewhere.create_bucket, lambda: elsewhere.put("k", b"x")):
         with pytest.raises(RefusedError) as caught:
             act()
@@ -54,7 +54,7 @@ def test_a_bucket_of_another_region_names_its_region(sandbox: Sandbox) -> None:
 
 def test_a_missing_right_is_named(sandbox: Sandbox) -> None:
     """AccessDenied names the right that the operation needs, for HEAD as well."""
-    opened = reach.made_store(sandbox)
+    opened = adapters.create_store(sandbox)
     sandbox.state.deny("oss:GetObject", "oss:PutObject", "oss:ListParts")
     for act, right in (
         (lambda: opened.head("k"), "oss:GetObject"),
@@ -70,7 +70,7 @@ def test_a_missing_right_is_named(sandbox: Sandbox) -> None:
 def test_a_head_in_a_bucket_that_is_not_there_is_an_error(sandbox: Sandbox) -> None:
     """Only a missing object is None; HEAD errors have no body, and are read from their header."""
     with pytest.raises(RefusedError) as caught:
-        reach.store(sandbox).head("k")
+        adapters.store(sandbox).head("k")
     assert caught.value.code == "bucket-missing"
 
 
@@ -80,10 +80,10 @@ def test_keys_that_are_wrong(sandbox: Sandbox) -> None:
     wrong = AccessKey(id=sandbox.access_key.id, secret="x")
     for key, code in ((unknown, "access-key-unknown"), (wrong, "secret-wrong")):
         for act in (
-            reach.store(sandbox, key=key).bucket_info,
-            lambda key=key: reach.store(sandbox, key=key).head("k"),
-            reach.identity(sandbox, key).whoami,
-            reach.images(sandbox, key=key).regions,
+            adapters.store(sandbox, key=key).bucket_info,
+            lambda key=key: adapters.store(sandbox, key=key).head("k"),
+            adapters.identity(sandbox, key).whoami,
+            adapters.images(sandbox, key=key).regions,
         ):
             with pytest.raises(AccessError) as caught:
                 act()
@@ -94,17 +94,17 @@ def test_the_error_states_how_wrong_the_clock_is(sandbox: Sandbox) -> None:
     """The error states that the clock is twenty minutes behind OSS; the RPC services have the same code."""
     sandbox.clock.set_skew(20 * 60 + 30)
     with pytest.raises(AccessError) as oss:
-        reach.store(sandbox).bucket_info()
+        adapters.store(sandbox).bucket_info()
     assert "20 min" in oss.value.summary
     assert "behind" in oss.value.summary
     with pytest.raises(AccessError) as sts:
-        reach.identity(sandbox).whoami()
+        adapters.identity(sandbox).whoami()
     assert oss.value.code == sts.value.code == "clock-skewed"
 
 
 def test_the_public_endpoint_may_be_forbidden(sandbox: Sandbox) -> None:
     """Newer accounts are led to a custom domain or the internal endpoint; managing the bucket still works."""
-    opened = reach.made_store(sandbox)
+    opened = adapters.create_store(sandbox)
     sandbox.state.configure(public_endpoint_forbidden=True)
     assert opened.bucket_info()
     with pytest.raises(RefusedError) as caught:
@@ -116,7 +116,7 @@ def test_the_public_endpoint_may_be_forbidden(sandbox: Sandbox) -> None:
 
 def test_a_busy_store_says_how_long_to_stay_away(sandbox: Sandbox) -> None:
     """The delay that OSS wishes for, in milliseconds, is kept in seconds."""
-    opened = reach.made_store(sandbox)
+    opened = adapters.create_store(sandbox)
     sandbox.faults.add(Fault(operation="GetObject", headers={"x-oss-qos-delay-time": "2500"}))
     with pytest.raises(TransientError) as caught:
         opened.read("k")
@@ -125,8 +125,8 @@ def test_a_busy_store_says_how_long_to_stay_away(sandbox: Sandbox) -> None:
 
 def test_an_old_version_can_be_removed(sandbox: Sandbox) -> None:
     """In a bucket with versions, the one that was written is removed for good by its version id."""
-    opened = reach.made_store(sandbox)
-    sandbox.state.part(OssState).change(reach.BUCKET, versioning="Enabled")
+    opened = adapters.create_store(sandbox)
+    sandbox.state.part(OssState).change(adapters.BUCKET, versioning="Enabled")
     put = opened.put("k", b"x")
     assert put.version_id
     opened.delete("k", version_id=put.version_id)
@@ -136,9 +136,9 @@ def test_an_old_version_can_be_removed(sandbox: Sandbox) -> None:
 
 def test_long_lists_come_in_pages(sandbox: Sandbox) -> None:
     """Objects beyond a page of 1000 are all listed, once each and in order."""
-    opened = reach.made_store(sandbox)
+    opened = adapters.create_store(sandbox)
     oss = sandbox.state.part(OssState)
-    bucket = oss.buckets[reach.BUCKET]
+    bucket = oss.buckets[adapters.BUCKET]
     first = opened.put("many/0000", b"x")
     stored = bucket.current("many/0000")
     assert stored is not None
@@ -153,7 +153,7 @@ def test_a_name_that_no_bucket_can_have() -> None:
     """It is refused before anything is asked."""
     found = resolve_endpoints("cn-hangzhou", endpoint_url="http://127.0.0.1:9")
     with pytest.raises(UsageError) as caught:
-        OssStore("No_Bucket", endpoints=found, credentials=reach.any_credentials()).bucket_info()
+        OssStore("No_Bucket", endpoints=found, credentials=adapters.any_credentials()).bucket_info()
     assert caught.value.code == "bucket-name-invalid"
 
 
@@ -161,14 +161,14 @@ def test_an_endpoint_by_name_is_asked_in_path_style(sandbox: Sandbox) -> None:
     """--endpoint-url keeps the bucket in the path for host names too, where oss2 would put it into the host."""
     url = f"http://box.localhost:{sandbox.port}"
     found = resolve_endpoints("cn-hangzhou", endpoint_url=url)
-    opened = OssStore(reach.BUCKET, endpoints=found, credentials=reach.credentials(sandbox))
-    assert opened._client._url_of("GetObject", "a/b") == f"{url}/{reach.BUCKET}/a%2Fb"
+    opened = OssStore(adapters.BUCKET, endpoints=found, credentials=adapters.credentials(sandbox))
+    assert opened._client._url_of("GetObject", "a/b") == f"{url}/{adapters.BUCKET}/a%2Fb"
 
 
 def test_a_custom_domain_stands_for_the_bucket() -> None:
     """With --oss-cname the bucket is not in the URL, except where it is made."""
     found = resolve_endpoints("cn-hangzhou", oss_endpoint="disks.example.com", oss_cname=True)
-    opened = OssStore(reach.BUCKET, endpoints=found, credentials=reach.any_credentials())
+    opened = OssStore(adapters.BUCKET, endpoints=found, credentials=adapters.any_credentials())
     assert opened._client._url_of("PutObject", "k") == "https://disks.example.com/k"
     assert opened._client._url_of("PutBucket", "") == "https://disks.oss-cn-hangzhou.aliyuncs.com/"
 
@@ -179,12 +179,12 @@ def test_a_custom_domain_of_another_bucket_is_no_wrong_secret() -> None:
     head = b"HTTP/1.1 403 Forbidden\r\nx-oss-request-id: R-1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
 
     def refuse(connection: socket.socket) -> None:
-        reach.read_head(connection)
+        servers.read_head(connection)
         connection.sendall(head % len(body) + body)
 
-    with reach.server(refuse) as port:
+    with servers.serve(refuse) as port:
         found = resolve_endpoints("cn-hangzhou", oss_endpoint=f"http://127.0.0.1:{port}", oss_cname=True)
-        opened = OssStore("disks", endpoints=found, credentials=reach.any_credentials(), timeouts=reach.QUICK)
+        opened = OssStore("disks", endpoints=found, credentials=adapters.any_credentials(), timeouts=adapters.TIMEOUTS)
         with pytest.raises(RefusedError) as caught:
             opened.bucket_info()
     assert caught.value.code == "endpoint-host"

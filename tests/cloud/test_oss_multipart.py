@@ -14,7 +14,7 @@ from aliyun_import.errors import AliyunImportError, DiskError, RefusedError, Tra
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
-from tests.cloud import reach
+from tests.cloud import adapters, servers
 
 MIB = 1 << 20
 
@@ -43,7 +43,7 @@ def test_a_part_is_sent_with_its_length_and_in_chunks() -> None:
 
     def handle(connection: socket.socket) -> None:
         nonlocal crc
-        head, _, body = reach.read_head(connection).partition(b"\r\n\r\n")
+        head, _, body = servers.read_head(connection).partition(b"\r\n\r\n")
         seen["head"] = head.lower()
         left = 24 * MIB - len(body)
         crc = crc64.xz(body)
@@ -53,9 +53,9 @@ def test_a_part_is_sent_with_its_length_and_in_chunks() -> None:
             left -= len(piece)
         connection.sendall(b'HTTP/1.1 200 OK\r\nx-oss-request-id: R\r\nETag: "E"\r\nContent-Length: 0\r\n\r\n')
 
-    with reach.server(handle) as port:
+    with servers.serve(handle) as port:
         found = resolve_endpoints("cn-hangzhou", endpoint_url=f"http://127.0.0.1:{port}")
-        opened = OssStore(reach.BUCKET, endpoints=found, credentials=reach.any_credentials())
+        opened = OssStore(adapters.BUCKET, endpoints=found, credentials=adapters.any_credentials())
         part = opened.send_part("k", "u", number=1, body=Endless(24))
     assert b"content-length: %d" % (24 * MIB) in seen["head"]
     assert b"transfer-encoding" not in seen["head"]
@@ -69,14 +69,14 @@ def test_a_part_is_sent_with_its_length_and_in_chunks() -> None:
 
 def test_what_the_body_raises_comes_out_as_it_is(sandbox: Sandbox) -> None:
     """A read error in the middle of a part is neither wrapped nor taken for trouble of the network."""
-    opened = reach.made_store(sandbox)
+    opened = adapters.create_store(sandbox)
     upload_id = opened.start_upload("k")
     failure = DiskError("Reading failed.", code="read-error", remedy=None)
     with pytest.raises(DiskError) as caught:
-        opened.send_part("k", upload_id, number=1, body=reach.Body([bytes(MIB)] * 3, fail=failure))
+        opened.send_part("k", upload_id, number=1, body=adapters.Body([bytes(MIB)] * 3, fail=failure))
     assert caught.value is failure
     # The connection with half a request on it is not used again.
-    assert opened.send_part("k", upload_id, number=1, body=reach.Body([b"x"])).size_bytes == 1
+    assert opened.send_part("k", upload_id, number=1, body=adapters.Body([b"x"])).size_bytes == 1
 
 
 @pytest.mark.parametrize(
@@ -92,10 +92,10 @@ def test_what_the_body_raises_comes_out_as_it_is(sandbox: Sandbox) -> None:
 )
 def test_one_attempt_is_one_request(fault: Fault, code: str, sandbox: Sandbox) -> None:
     """A transient failure is raised at once; nothing is retried here."""
-    opened = reach.made_store(sandbox)
+    opened = adapters.create_store(sandbox)
     upload_id = opened.start_upload("k")
     sandbox.faults.add(fault)
-    body = reach.Body([bytes(MIB)] * 8)
+    body = adapters.Body([bytes(MIB)] * 8)
     with pytest.raises(TransientError) as caught:
         opened.send_part("k", upload_id, number=1, body=body)
     assert caught.value.code == code
@@ -107,18 +107,18 @@ def test_one_attempt_is_one_request(fault: Fault, code: str, sandbox: Sandbox) -
 
 def test_what_oss_says_about_bytes_is_handed_on(sandbox: Sandbox) -> None:
     """A wrong CRC, and none, reach the engine as they are: it compares."""
-    opened = reach.made_store(sandbox)
+    opened = adapters.create_store(sandbox)
     upload_id = opened.start_upload("k")
     sandbox.faults.add(Fault(operation="UploadPart", effect="wrong-crc"))
-    assert opened.send_part("k", upload_id, number=1, body=reach.Body([b"abc"])).crc64 != crc64.xz(b"abc")
+    assert opened.send_part("k", upload_id, number=1, body=adapters.Body([b"abc"])).crc64 != crc64.xz(b"abc")
     sandbox.faults.add(Fault(operation="UploadPart", effect="no-crc"))
-    assert opened.send_part("k", upload_id, number=1, body=reach.Body([b"abc"])).crc64 is None
+    assert opened.send_part("k", upload_id, number=1, body=adapters.Body([b"abc"])).crc64 is None
 
 
 @pytest.mark.parametrize("code", ["NotImplemented", "OperationNotSupported", "MethodNotAllowed"])
 def test_a_store_without_copies_has_its_error(code: str, sandbox: Sandbox) -> None:
     """Each of the ways to refuse a copy is "copy-refused", for the engine to send the bytes instead."""
-    opened = reach.made_store(sandbox)
+    opened = adapters.create_store(sandbox)
     source = opened.put("source", bytes(1000))
     upload_id = opened.start_upload("k")
     sandbox.faults.add(Fault(operation="UploadPartCopy", status=501, code=code))
@@ -129,22 +129,22 @@ def test_a_store_without_copies_has_its_error(code: str, sandbox: Sandbox) -> No
 
 def test_without_the_right_to_read_the_source_bytes_are_sent(sandbox: Sandbox) -> None:
     """Copying needs the right to read; sending does not, so its lack is no end."""
-    opened = reach.made_store(sandbox)
+    opened = adapters.create_store(sandbox)
     source = opened.put("source", bytes(1000))
     upload_id = opened.start_upload("k")
     sandbox.state.deny("oss:GetObject")
     with pytest.raises(RefusedError) as caught:
         opened.copy_part("k", upload_id, number=1, source_key="source", start=0, length=10, if_match=source.etag)
     assert caught.value.code == "copy-refused"
-    assert opened.send_part("k", upload_id, number=1, body=reach.Body([b"x"])).etag
+    assert opened.send_part("k", upload_id, number=1, body=adapters.Body([b"x"])).etag
 
 
 def test_all_pages_of_parts_are_listed(sandbox: Sandbox) -> None:
     """More parts than a page of 1000 come back in order, each with its CRC-64."""
-    opened = reach.made_store(sandbox)
+    opened = adapters.create_store(sandbox)
     upload_id = opened.start_upload("k")
-    opened.send_part("k", upload_id, number=10_000, body=reach.Body([b"x"]))
-    parts = sandbox.state.part(OssState).buckets[reach.BUCKET].uploads[upload_id].parts
+    opened.send_part("k", upload_id, number=10_000, body=adapters.Body([b"x"]))
+    parts = sandbox.state.part(OssState).buckets[adapters.BUCKET].uploads[upload_id].parts
     sent = parts[10_000]
     for number in range(1, 1003):
         parts[number] = replace(sent, number=number, crc64=number)
@@ -155,14 +155,14 @@ def test_all_pages_of_parts_are_listed(sandbox: Sandbox) -> None:
 
 def test_many_threads_share_a_store(sandbox: Sandbox) -> None:
     """Parts that are sent at once all arrive, over no more connections than there are workers."""
-    opened = reach.made_store(sandbox)
+    opened = adapters.create_store(sandbox)
     upload_id = opened.start_upload("k")
     failures: list[AliyunImportError] = []
 
     def send(number: int) -> None:
         try:
             for one in range(number, number + 5):
-                opened.send_part("k", upload_id, number=one, body=reach.Body([bytes([one]) * 1000]))
+                opened.send_part("k", upload_id, number=one, body=adapters.Body([bytes([one]) * 1000]))
         except AliyunImportError as error:
             failures.append(error)
 
@@ -178,9 +178,9 @@ def test_many_threads_share_a_store(sandbox: Sandbox) -> None:
 
 def test_an_answer_to_complete_that_is_lost_is_passing_trouble(sandbox: Sandbox) -> None:
     """The object exists nevertheless, and the upload finds it."""
-    opened = reach.made_store(sandbox)
+    opened = adapters.create_store(sandbox)
     upload_id = opened.start_upload("k")
-    part = opened.send_part("k", upload_id, number=1, body=reach.Body([b"abc"]))
+    part = opened.send_part("k", upload_id, number=1, body=adapters.Body([b"abc"]))
     sandbox.faults.add(Fault(operation="CompleteMultipartUpload", effect="lose-answer"))
     with pytest.raises(TransientError):
         opened.complete("k", upload_id, (part,))

@@ -14,7 +14,7 @@ from aliyun_import.errors import AccessError, AliyunImportError, TransientError
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
-from tests.cloud import reach
+from tests.cloud import adapters
 from tests.cloud.credentials.test_source import OFF, configure
 
 TEMPORARY = AccessKey(id="STS.SANDBOX", secret="TEMPORARY", token="TOKEN+/=hush", principal="assumed-role/r/s")
@@ -25,7 +25,7 @@ def test_keys_of_the_environment_do_not_replace_ours(sandbox: Sandbox, monkeypat
     monkeypatch.setenv("ALIYUN_ACCESS_KEY_ID", "somebody-elses")
     monkeypatch.setenv("ALIYUN_ACCESS_KEY_SECRET", "somebody-elses")
     sandbox.state.add_key(TEMPORARY)
-    me = reach.identity(sandbox, TEMPORARY).whoami()
+    me = adapters.identity(sandbox, TEMPORARY).whoami()
     assert me.arn.endswith("assumed-role/r/s")
 
 
@@ -52,12 +52,12 @@ def _renew(sandbox: Sandbox, home: Path) -> None:
 def test_an_expired_token_is_renewed_and_the_call_repeated(sandbox: Sandbox, tmp_path: Path) -> None:
     """If the source has a newer token, RPC calls and OSS requests continue with it, also the body of a part."""
     source = _renewable(sandbox, tmp_path)
-    endpoints = reach.endpoints(sandbox)
+    endpoints = adapters.endpoints(sandbox)
     identity = StsIdentity(endpoints=endpoints, credentials=source)
-    opened = OssStore(reach.BUCKET, endpoints=endpoints, credentials=source)
+    opened = OssStore(adapters.BUCKET, endpoints=endpoints, credentials=source)
     opened.create_bucket()
     upload_id = opened.start_upload("k")
-    body = reach.Body([bytes(1 << 20)] * 4)
+    body = adapters.Body([bytes(1 << 20)] * 4)
     _renew(sandbox, tmp_path)
     assert opened.send_part("k", upload_id, number=1, body=body).size_bytes == 4 << 20
     assert body.iterations == 2
@@ -69,10 +69,10 @@ def test_an_expired_token_without_a_newer_one_is_an_error(sandbox: Sandbox, tmp_
     """The source is queried once, and the remedy is to renew the credentials."""
     source = _renewable(sandbox, tmp_path)
     sandbox.state.expire_token(TEMPORARY.id)
-    endpoints = reach.endpoints(sandbox)
+    endpoints = adapters.endpoints(sandbox)
     for act, operation in (
         (StsIdentity(endpoints=endpoints, credentials=source).whoami, "GetCallerIdentity"),
-        (OssStore(reach.BUCKET, endpoints=endpoints, credentials=source).bucket_info, "GetBucketInfo"),
+        (OssStore(adapters.BUCKET, endpoints=endpoints, credentials=source).bucket_info, "GetBucketInfo"),
     ):
         with pytest.raises(AccessError) as caught:
             act()
@@ -85,7 +85,7 @@ def test_a_signature_mismatch_without_a_colon_is_understood(sandbox: Sandbox) ->
     """The SDK's own reading of this answer ends in an IndexError."""
     sandbox.faults.add(Fault(status=400, code="SignatureDoesNotMatch", message="no such mark in here"))
     with pytest.raises(AccessError) as caught:
-        reach.identity(sandbox).whoami()
+        adapters.identity(sandbox).whoami()
     assert caught.value.code == "secret-wrong"
 
 
@@ -97,8 +97,8 @@ def test_a_lost_connection_writes_no_token_anywhere(
     sandbox.state.add_key(TEMPORARY)
     sandbox.faults.add(Fault(effect="cut-before"))
     with pytest.raises(TransientError) as caught:
-        reach.images(sandbox, key=TEMPORARY).regions()
-    reach.images(sandbox, key=TEMPORARY).regions()
+        adapters.images(sandbox, key=TEMPORARY).regions()
+    adapters.images(sandbox, key=TEMPORARY).regions()
     told = f"{caught.value} {caught.value.cause} {caught.value.details} {caught.value.__context__!r}"
     out, err = capfd.readouterr()
     assert "hush" not in told
@@ -112,5 +112,5 @@ def test_the_errors_are_ours_alone(sandbox: Sandbox) -> None:
     for status, code in ((500, "InternalError"), (400, "Odd"), (403, "Forbidden.Odd"), (404, "Odd")):
         sandbox.faults.add(Fault(status=status, code=code, message="m"))
         with pytest.raises(AliyunImportError) as caught:
-            reach.identity(sandbox).whoami()
+            adapters.identity(sandbox).whoami()
         assert not isinstance(caught.value, ClientException)

@@ -15,8 +15,8 @@ from aliyun_import.cloud.ram import RamRoles, StsIdentity
 from aliyun_import.cloud.transport.settings import CA_VARIABLES, Timeouts
 from aliyun_import.errors import AccessError, AliyunImportError, TransientError
 from aliyun_import.sandbox.server import Sandbox
-from tests.cloud import reach
-from tests.cloud.certificate import write_certificate
+from tests.cloud import adapters, servers
+from tests.cloud.servers import write_certificate
 from tests.rows import each_row
 
 
@@ -26,8 +26,8 @@ def test_a_proxy_of_the_environment_does_not_stand_before_a_sandbox(
     """Both SDKs reach a loopback endpoint although the environment names a proxy that is not there."""
     for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    assert reach.identity(sandbox).whoami().account_id == sandbox.account_id
-    assert reach.store(sandbox).bucket_info() is None
+    assert adapters.identity(sandbox).whoami().account_id == sandbox.account_id
+    assert adapters.store(sandbox).bucket_info() is None
 
 
 def test_all_requests_use_https_and_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,19 +35,19 @@ def test_all_requests_use_https_and_the_proxy(monkeypatch: pytest.MonkeyPatch) -
     asked: list[bytes] = []
 
     def refuse(connection: socket.socket) -> None:
-        head = reach.read_head(connection)
+        head = servers.read_head(connection)
         assert b"\r\nproxy-authorization: Basic bWU6cEB3\r\n" in head  # me:p@w
         asked.append(head.split(b" HTTP")[0])
         connection.sendall(b"HTTP/1.1 407 Needs a password\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
-    with reach.server(refuse) as port:
+    with servers.serve(refuse) as port:
         for name in ("NO_PROXY", "no_proxy", "https_proxy", "http_proxy"):
             monkeypatch.delenv(name, raising=False)
         for name in ("HTTPS_PROXY", "HTTP_PROXY"):
             monkeypatch.setenv(name, f"http://me:p%40w@127.0.0.1:{port}")
         # The SDK knows this region by no rule and in no table, and would ask the Location service for its endpoint.
         found = resolve_endpoints("na-south-1")
-        keys = reach.any_credentials()
+        keys = adapters.any_credentials()
         for act in (
             OssStore("disks", endpoints=found, credentials=keys).bucket_info,
             EcsImages(endpoints=found, credentials=keys).regions,
@@ -71,14 +71,16 @@ def test_a_proxys_login_may_have_any_characters(monkeypatch: pytest.MonkeyPatch)
     heads: list[bytes] = []
 
     def refuse(connection: socket.socket) -> None:
-        heads.append(reach.read_head(connection))
+        heads.append(servers.read_head(connection))
 
-    with reach.server(refuse) as port:
+    with servers.serve(refuse) as port:
         for login in ("\u00fcser:p\u00e4ss", "%C3%BCser:p%C3%A4ss"):
             monkeypatch.setenv("HTTP_PROXY", f"http://{login}@127.0.0.1:{port}")
             found = resolve_endpoints("cn-hangzhou", endpoint_url="http://sts.example.com", allow_insecure=True)
             with pytest.raises(TransientError):
-                StsIdentity(endpoints=found, credentials=reach.any_credentials(), timeouts=reach.QUICK).whoami()
+                StsIdentity(
+                    endpoints=found, credentials=adapters.any_credentials(), timeouts=adapters.TIMEOUTS
+                ).whoami()
     expected = base64.b64encode("\u00fcser:p\u00e4ss".encode())
     assert [expected in head for head in heads] == [True, True]
 
@@ -94,17 +96,17 @@ def test_parts_are_sent_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None
     }
 
     def serve(connection: socket.socket) -> None:
-        head, _, part = reach.read_head(connection).partition(b"\r\n\r\n")
+        head, _, part = servers.read_head(connection).partition(b"\r\n\r\n")
         asked.append(head.split(b"\r\n")[0])
         while len(part) < 8 << 20:
             part += connection.recv(1 << 20)
         connection.sendall(next(answer for number, answer in answers.items() if number in head))
 
-    with reach.server(serve) as port:
+    with servers.serve(serve) as port:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
         found = resolve_endpoints("cn-hangzhou", endpoint_url="http://oss.example.com", allow_insecure=True)
-        opened = OssStore("disks", endpoints=found, credentials=reach.any_credentials(), timeouts=reach.QUICK)
-        part = reach.Body([bytes(1 << 20)] * 8)
+        opened = OssStore("disks", endpoints=found, credentials=adapters.any_credentials(), timeouts=adapters.TIMEOUTS)
+        part = adapters.Body([bytes(1 << 20)] * 8)
         assert opened.send_part("k", "u", number=1, body=part).etag == "E"
         with pytest.raises(TransientError) as caught:
             opened.send_part("k", "u", number=2, body=part)
@@ -129,8 +131,8 @@ def test_one_variable_makes_both_sdks_trust(
     for name in CA_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, str(certificate))
-    assert reach.identity(sandbox).whoami().account_id == sandbox.account_id
-    assert reach.store(sandbox).bucket_info() is None
+    assert adapters.identity(sandbox).whoami().account_id == sandbox.account_id
+    assert adapters.store(sandbox).bucket_info() is None
 
 
 def test_every_handshake_names_the_host() -> None:
@@ -139,12 +141,12 @@ def test_every_handshake_names_the_host() -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.sni_callback = lambda _socket, name, _context: names.append(name)
 
-    with reach.server(lambda _: None, wrap=lambda one: tls.wrap_socket(one, server_side=True)) as port:
+    with servers.serve(lambda _: None, wrap=lambda one: tls.wrap_socket(one, server_side=True)) as port:
         found = resolve_endpoints("cn-hangzhou", endpoint_url=f"https://localhost:{port}")
-        keys = reach.any_credentials()
+        keys = adapters.any_credentials()
         for act in (
-            OssStore("disks", endpoints=found, credentials=keys, timeouts=reach.QUICK).bucket_info,
-            StsIdentity(endpoints=found, credentials=keys, timeouts=reach.QUICK).whoami,
+            OssStore("disks", endpoints=found, credentials=keys, timeouts=adapters.TIMEOUTS).bucket_info,
+            StsIdentity(endpoints=found, credentials=keys, timeouts=adapters.TIMEOUTS).whoami,
         ):
             with pytest.raises(AliyunImportError):
                 act()
@@ -159,7 +161,7 @@ def test_a_file_of_certificates_replaces_the_default(
     monkeypatch.setenv("ALIBABA_CLOUD_CA_BUNDLE", str(write_certificate(tmp_path / "other.pem")))
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with pytest.raises(AccessError) as caught:
-        reach.store(sandbox).bucket_info()
+        adapters.store(sandbox).bucket_info()
     assert caught.value.code == "certificate-untrusted"
 
 
@@ -170,7 +172,7 @@ def test_an_untrusted_certificate_is_explained(
     sandbox, _ = tls_sandbox
     for name in CA_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    for act in (reach.identity(sandbox).whoami, reach.store(sandbox).bucket_info):
+    for act in (adapters.identity(sandbox).whoami, adapters.store(sandbox).bucket_info):
         with pytest.raises(AccessError) as caught:
             act()
         assert caught.value.code == "certificate-untrusted"
@@ -180,7 +182,7 @@ def test_an_untrusted_certificate_is_explained(
 
 def test_nothing_listens(sandbox: Sandbox) -> None:
     """A refused connection is passing trouble that names the host, for both SDKs."""
-    acts = (reach.identity(sandbox).whoami, reach.store(sandbox).bucket_info)
+    acts = (adapters.identity(sandbox).whoami, adapters.store(sandbox).bucket_info)
     sandbox.stop()
     for act in acts:
         with pytest.raises(TransientError) as caught:
@@ -196,12 +198,12 @@ def test_a_handshake_that_never_ends_is_a_connection_that_was_not_taken() -> Non
         while connection.recv(4096):
             pass
 
-    with reach.server(listen) as port:
+    with servers.serve(listen) as port:
         found = resolve_endpoints("cn-hangzhou", endpoint_url=f"https://127.0.0.1:{port}")
         slow = Timeouts(connect_s=0.1, read_s=5, part_s=5)
-        opened = OssStore("disks", endpoints=found, credentials=reach.any_credentials(), timeouts=slow)
+        opened = OssStore("disks", endpoints=found, credentials=adapters.any_credentials(), timeouts=slow)
         with pytest.raises(TransientError) as caught:
-            opened.send_part("k", "u", number=1, body=reach.Body([b"x"]))
+            opened.send_part("k", "u", number=1, body=adapters.Body([b"x"]))
         assert caught.value.code == "connect-timed-out"
 
 
@@ -209,12 +211,12 @@ def test_a_silent_server_times_out() -> None:
     """A server that accepts the request and does not answer is a transient failure, for both SDKs."""
 
     def keep_silent(connection: socket.socket) -> None:
-        reach.read_head(connection)
+        servers.read_head(connection)
         connection.recv(1)
 
-    with reach.server(keep_silent) as port:
+    with servers.serve(keep_silent) as port:
         found = resolve_endpoints("cn-hangzhou", endpoint_url=f"http://127.0.0.1:{port}")
-        keys = reach.any_credentials()
+        keys = adapters.any_credentials()
         quick = Timeouts(connect_s=1, read_s=0.1, part_s=0.1)
         for act in (
             OssStore("disks", endpoints=found, credentials=keys, timeouts=quick).bucket_info,
@@ -239,16 +241,16 @@ def test_an_answer_that_is_not_the_services_is_never_taken_for_one(answer: bytes
     """Web pages, gateways' errors, redirects and broken answers come out as errors of ours, from both SDKs."""
 
     def handle(connection: socket.socket) -> None:
-        reach.read_head(connection)
+        servers.read_head(connection)
         connection.sendall(answer)
         connection.shutdown(socket.SHUT_WR)
 
-    with reach.server(handle) as port:
+    with servers.serve(handle) as port:
         found = resolve_endpoints("cn-hangzhou", endpoint_url=f"http://127.0.0.1:{port}")
-        keys = reach.any_credentials()
+        keys = adapters.any_credentials()
         for act in (
-            OssStore("disks", endpoints=found, credentials=keys, timeouts=reach.QUICK).bucket_info,
-            StsIdentity(endpoints=found, credentials=keys, timeouts=reach.QUICK).whoami,
+            OssStore("disks", endpoints=found, credentials=keys, timeouts=adapters.TIMEOUTS).bucket_info,
+            StsIdentity(endpoints=found, credentials=keys, timeouts=adapters.TIMEOUTS).whoami,
         ):
             with pytest.raises(AliyunImportError) as caught:
                 act()
@@ -264,16 +266,16 @@ def test_an_early_answer_is_heard_while_a_part_is_sent(tmp_path: Path) -> None:
     head = b"HTTP/1.1 503 Busy\r\nx-oss-qos-delay-time: 1500\r\nContent-Length: %d\r\n\r\n" % len(body)
 
     def refuse(connection: socket.socket) -> None:
-        reach.read_head(connection)
+        servers.read_head(connection)
         connection.sendall(head + body)
-        reach.delivered(connection)
+        servers.wait_until_delivered(connection)
 
     for wrap, scheme in ((None, "http"), (lambda one: tls.wrap_socket(one, server_side=True), "https")):
-        with reach.server(refuse, wrap=wrap) as port, pytest.MonkeyPatch.context() as environment:
+        with servers.serve(refuse, wrap=wrap) as port, pytest.MonkeyPatch.context() as environment:
             environment.setenv("ALIBABA_CLOUD_CA_BUNDLE", str(certificate))
             found = resolve_endpoints("cn-hangzhou", endpoint_url=f"{scheme}://127.0.0.1:{port}")
-            keys = reach.any_credentials()
-            opened = OssStore("disks", endpoints=found, credentials=keys, timeouts=reach.QUICK)
+            keys = adapters.any_credentials()
+            opened = OssStore("disks", endpoints=found, credentials=keys, timeouts=adapters.TIMEOUTS)
             with pytest.raises(TransientError) as caught:
-                opened.send_part("k", "u", number=1, body=reach.Body([bytes(1 << 20)] * 32))
+                opened.send_part("k", "u", number=1, body=adapters.Body([bytes(1 << 20)] * 32))
             assert (caught.value.code, caught.value.retry_after_s) == ("throttled", 1.5)

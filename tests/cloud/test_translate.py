@@ -26,7 +26,7 @@ from aliyun_import.model.roles import Policy
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.core.rpc_errors import REFUSALS
 from aliyun_import.sandbox.server import Sandbox
-from tests.cloud import reach
+from tests.cloud import adapters, servers
 from tests.rows import each_row
 
 TOKEN = "NOT-A-TOKEN"  # as if a service repeated one
@@ -58,21 +58,21 @@ def _asking(cloud: Sandbox, service: str, row: ErrorMapping) -> Callable[[], obj
     """Return a call that names what the row's sentences name, and swallows no refusal."""
     text = f"{row.summary} {row.remedy}"
     if service == "OSS":
-        return lambda: reach.store(cloud).read("disk.raw")
+        return lambda: adapters.store(cloud).read("disk.raw")
     if service == "STS":
-        return lambda: reach.identity(cloud).whoami()
+        return lambda: adapters.identity(cloud).whoami()
     if service == "RAM" and "{policy}" in text:
         ours = Policy(name="ours", type="Custom")
-        return lambda: reach.roles(cloud).attach_policy(ours, role_name=reach.ROLE)
+        return lambda: adapters.roles(cloud).attach_policy(ours, role_name=adapters.ROLE)
     if service == "RAM":
-        return lambda: reach.roles(cloud).update_trust_policy(reach.ROLE, trust_policy="{}")
+        return lambda: adapters.roles(cloud).update_trust_policy(adapters.ROLE, trust_policy="{}")
     if "{vswitch}" in text:
-        return lambda: reach.instances(cloud).run_instance(reach.instance_call())
+        return lambda: adapters.instances(cloud).run_instance(adapters.instance_call())
     if "{task}" in text:
-        return lambda: reach.images(cloud).cancel_task("t-1")
+        return lambda: adapters.images(cloud).cancel_task("t-1")
     if "{image}" in text:
-        return lambda: reach.images(cloud).rename_image("m-1", name="web-43")
-    return lambda: reach.images(cloud).import_image(reach.import_call())
+        return lambda: adapters.images(cloud).rename_image("m-1", name="web-43")
+    return lambda: adapters.images(cloud).import_image(adapters.import_call())
 
 
 def _provoke(cloud: Sandbox, service: str, row: ErrorMapping) -> AliyunImportError:
@@ -135,12 +135,12 @@ def test_an_answer_of_oss_without_a_code_is_an_error_of_its_status(
     head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nx-oss-request-id: R-1\r\nConnection: close\r\n\r\n"
 
     def answer(connection: socket.socket) -> None:
-        reach.read_head(connection)
+        servers.read_head(connection)
         connection.sendall((head + body).encode())
 
-    with reach.server(answer) as port:
+    with servers.serve(answer) as port:
         where = resolve_endpoints("cn-hangzhou", endpoint_url=f"http://127.0.0.1:{port}")
-        store = OssStore(reach.BUCKET, endpoints=where, credentials=reach.any_credentials())
+        store = OssStore(adapters.BUCKET, endpoints=where, credentials=adapters.any_credentials())
         with pytest.raises(kind) as caught:
             store.read("disk.raw")
     assert "(HTTP " in str(caught.value.cause)

@@ -10,16 +10,13 @@ from typing import Any
 
 import pytest
 
-from aliyun_import.cloud.credentials.source import CredentialsSource, load_credentials
-from aliyun_import.cloud.ecs import EcsImages
-from aliyun_import.cloud.ecs_instances import EcsInstances
-from aliyun_import.cloud.endpoints import Endpoints, resolve_endpoints
-from aliyun_import.cloud.oss.store import OssStore
-from aliyun_import.cloud.ram import RamRoles, StsIdentity
+from aliyun_import.cloud.credentials.source import load_credentials
+from aliyun_import.cloud.endpoints import resolve_endpoints
 from aliyun_import.model.roles import CallerIdentity
 from aliyun_import.role.spec import OSS_ROLE
 from aliyun_import.sandbox.server import Sandbox
 from aliyun_import.services import Identity, ImageService, ObjectStore, RoleService, Services
+from tests.cloud import adapters
 from tests.image.scripted_services import ScriptedImages, ScriptedRoles
 from tests.upload.scripted_store import ScriptedStore
 
@@ -78,24 +75,12 @@ class MemoryIdentity:
         return CallerIdentity(account_id="1000000000000000", arn="acs:ram::1000000000000000:root")
 
 
-def _services(endpoints: Endpoints, credentials: CredentialsSource) -> Services:
-    return Services(
-        identity=StsIdentity(endpoints=endpoints, credentials=credentials),
-        store=lambda bucket: OssStore(bucket, endpoints=endpoints, credentials=credentials),
-        roles=RamRoles(endpoints=endpoints, credentials=credentials),
-        images=EcsImages(endpoints=endpoints, credentials=credentials),
-        instances=EcsInstances(endpoints=endpoints, credentials=credentials),
-    )
-
-
 def _in_sandbox(sandbox: Sandbox) -> Cloud:
-    keys = load_credentials(environment=sandbox.environment(), home=Path("/nonexistent"))
-    endpoints = resolve_endpoints("cn-hangzhou", endpoint_url=sandbox.url)
     return Cloud(
         region="cn-hangzhou",
         bucket="contract",
         prefix="contract/",
-        services=_services(endpoints, keys),
+        services=adapters.services(adapters.endpoints(sandbox), adapters.credentials(sandbox)),
         sandbox=sandbox,
     )
 
@@ -122,7 +107,7 @@ def _in_account() -> Cloud:
         region=REGION,
         bucket=BUCKET,
         prefix=f"aliyun-import-contract/{uuid.uuid4()}/",
-        services=_services(resolve_endpoints(REGION), load_credentials()),
+        services=adapters.services(resolve_endpoints(REGION), load_credentials()),
         is_real=True,
     )
 

@@ -6,7 +6,7 @@ from fastcrc import crc64
 from aliyun_import.errors import RefusedError
 from aliyun_import.limits import KIB
 from aliyun_import.services import ObjectStore
-from tests.cloud.reach import Body
+from tests.cloud.adapters import Body
 from tests.contract.conftest import Cloud
 
 PART = b"0123456789abcdef" * (8 * KIB)  # 128 KiB: more than the least that a part may have

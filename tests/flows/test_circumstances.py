@@ -11,7 +11,7 @@ import pytest
 
 from aliyun_import.sandbox.core.state import Settings
 from aliyun_import.sandbox.server import Sandbox
-from tests.cloud import reach
+from tests.cloud import servers
 from tests.flows.commands import LIMIT_S, Commands, Ran, command_environment
 from tests.flows.fork_server import ForkServer
 
@@ -109,12 +109,12 @@ def filter_url(request: pytest.FixtureRequest) -> Iterator[tuple[int, str]]:
     """Serve the page of a filter to every request, and yield its status and URL."""
 
     def handle(connection: socket.socket) -> None:
-        reach.read_head(connection)
+        servers.read_head(connection)
         page = b"<html><body>Blocked by policy</body></html>"
         head = f"HTTP/1.1 {request.param} X\r\nConnection: close\r\nContent-Length: {len(page)}\r\n\r\n"
         connection.sendall(head.encode() + page)
 
-    with reach.server(handle) as port:
+    with servers.serve(handle) as port:
         yield request.param, f"http://127.0.0.1:{port}"
 
 

@@ -12,7 +12,7 @@ from aliyun_import.cloud import instance_metadata
 from aliyun_import.cloud.credentials import fetched
 from aliyun_import.cloud.credentials.keys import Keys
 from aliyun_import.errors import AccessError, AliyunImportError, ServiceUnreachable, UsageError
-from tests.cloud import reach
+from tests.cloud import servers
 from tests.rows import each_row
 
 FIELDS = {"AccessKeyId": "STS.fake", "AccessKeySecret": "fake-secret", "SecurityToken": "fake-token"}
@@ -24,11 +24,11 @@ def source(status: int, body: bytes, *, length: int | None = None) -> AbstractCo
     """Serve one answer to every request."""
 
     def handle(connection: socket.socket) -> None:
-        reach.read_head(connection)
+        servers.read_head(connection)
         head = f"HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {length or len(body)}\r\n\r\n"
         connection.sendall(head.encode() + body)
 
-    return reach.server(handle)
+    return servers.serve(handle)
 
 
 def keys_from(status: int, body: bytes, *, length: int | None = None) -> object:
@@ -134,14 +134,14 @@ def test_no_proxy_sees_keys_of_this_machine(variables: tuple[str, ...], monkeypa
     seen: list[bytes] = []
 
     def proxy(connection: socket.socket) -> None:
-        seen.append(reach.read_head(connection))
+        seen.append(servers.read_head(connection))
 
     def metadata(connection: socket.socket) -> None:
-        head = reach.read_head(connection)
+        head = servers.read_head(connection)
         body = b"TOKEN" if head.startswith(b"PUT") else json.dumps(GOOD).encode()
         connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 
-    with reach.server(proxy) as proxy_port, reach.server(metadata) as port:
+    with servers.serve(proxy) as proxy_port, servers.serve(metadata) as port:
         for name in variables:
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy_port}")
         assert fetched.uri(f"http://localhost:{port}/keys")().key_id == "STS.fake"
@@ -154,11 +154,11 @@ def instance(answers: Callable[[bytes], tuple[str, bytes]]) -> AbstractContextMa
     """Serve as the metadata service; `answers` returns status and body for the head of a request."""
 
     def handle(connection: socket.socket) -> None:
-        status, body = answers(reach.read_head(connection))
+        status, body = answers(servers.read_head(connection))
         head = f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode() + body)
 
-    return reach.server(handle)
+    return servers.serve(handle)
 
 
 def test_a_role_without_tokens_is_asked_by_version_1() -> None:

@@ -15,9 +15,9 @@ from aliyun_import.cloud.credentials import fetched
 from aliyun_import.cloud.credentials.keys import Keys
 from aliyun_import.cloud.credentials.source import load_credentials
 from aliyun_import.errors import AccessError, TransientError
-from tests.cloud import reach
-from tests.cloud.certificate import write_certificate
+from tests.cloud import servers
 from tests.cloud.credentials.test_source import OFF, configure
+from tests.cloud.servers import write_certificate
 from tests.rows import each_row
 
 KEYS = {"AccessKeyId": "STS.fake", "AccessKeySecret": "fake-secret", "SecurityToken": "fake-token"}
@@ -36,7 +36,7 @@ class Sts:
 
     def handle(self, connection: socket.socket) -> None:
         """Answer one request."""
-        head, _, body = reach.read_head(connection).partition(b"\r\n\r\n")
+        head, _, body = servers.read_head(connection).partition(b"\r\n\r\n")
         self.heads.append(head)
         length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
         while length and len(body) < int(length[1]):
@@ -51,7 +51,7 @@ class Sts:
 def leading_to(sts: Sts, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Lead requests to STS to a small one, and yield the hosts that they were meant for."""
     hosts: list[str] = []
-    with reach.server(sts.handle) as port:
+    with servers.serve(sts.handle) as port:
 
         def endpoint(host: str) -> str:
             hosts.append(host)
@@ -146,7 +146,7 @@ def test_a_token_is_exchanged_in_the_body_and_read_each_time(tmp_path: Path, mon
 def test_a_refusal_of_sts_has_its_error(status: int, body: bytes, kind: type[Exception], tmp_path: Path) -> None:
     """What may pass is transient; what may not names the profile."""
     sts = Sts(status, body)
-    with reach.server(sts.handle) as port:
+    with servers.serve(sts.handle) as port:
         role = fetched.AssumedRole(where="profile p", arn=ARN, session_name="s", url=f"http://127.0.0.1:{port}")
         (tmp_path / "token").write_text("t")
         for read in (
@@ -171,7 +171,7 @@ def test_own_certificates_count_for_these_requests_too(tmp_path: Path, monkeypat
     certificate = write_certificate(tmp_path / "certificate.pem")
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate)
-    with reach.server(Sts().handle, wrap=lambda one: tls.wrap_socket(one, server_side=True)) as port:
+    with servers.serve(Sts().handle, wrap=lambda one: tls.wrap_socket(one, server_side=True)) as port:
         role = fetched.AssumedRole(where="profile p", arn=ARN, session_name="s", url=f"https://127.0.0.1:{port}")
         read = fetched.with_keys(lambda: Keys("source", "source-secret"), role)
         monkeypatch.setenv("ALIBABA_CLOUD_CA_BUNDLE", str(certificate))

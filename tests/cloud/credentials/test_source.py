@@ -15,7 +15,7 @@ import pytest
 from aliyun_import.cloud.credentials.source import Credentials, load_credentials, region_of_profile
 from aliyun_import.errors import AccessError
 from aliyun_import.redact import conceal
-from tests.cloud import reach
+from tests.cloud import servers
 from tests.rows import each_row
 
 # No test may wait for the metadata service of a cloud that is not there.
@@ -268,12 +268,12 @@ def test_keys_from_a_uri_come_last_and_are_fetched_anew(tmp_path: Path) -> None:
     answers = iter(["first", "second"])
 
     def handle(connection: socket.socket) -> None:
-        reach.read_head(connection)
+        servers.read_head(connection)
         keys = {"AccessKeyId": "STS.fake", "AccessKeySecret": "s", "SecurityToken": next(answers)}
         body = json.dumps({"Code": "Success", "Expiration": "2099-01-01T00:00:00Z", **keys}).encode()
         connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 
-    with reach.server(handle) as port:
+    with servers.serve(handle) as port:
         environment = OFF | {"ALIBABA_CLOUD_CREDENTIALS_URI": f"http://127.0.0.1:{port}/keys"}
         source = load_credentials(environment=environment, home=tmp_path)
         stale = source.get()

@@ -1,13 +1,7 @@
-"""Adapters for a sandbox, and small servers that fail in ways that a sandbox does not."""
+"""The adapters of a sandbox, and values for their calls."""
 
-import fcntl
-import socket
-import sys
-import termios
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import functools
+from collections.abc import Iterator
 from pathlib import Path
 
 from aliyun_import.cloud.credentials.source import CredentialsSource, load_credentials
@@ -21,11 +15,12 @@ from aliyun_import.model.boot import InstanceCall
 from aliyun_import.model.request import DiskFormat, DiskMapping, ImportCall, ImportRequest
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
+from aliyun_import.services import Services
 
 BUCKET = "disks"
 ROLE = "AliyunECSImageImportDefaultRole"
-NOWHERE = Path("/nonexistent")
-QUICK = Timeouts(connect_s=2, read_s=2, part_s=2)
+NO_HOME = Path("/nonexistent")
+TIMEOUTS = Timeouts(connect_s=2, read_s=2, part_s=2)
 
 
 def endpoints(sandbox: Sandbox, region: str = "cn-hangzhou") -> Endpoints:
@@ -35,13 +30,13 @@ def endpoints(sandbox: Sandbox, region: str = "cn-hangzhou") -> Endpoints:
 
 def credentials(sandbox: Sandbox, key: AccessKey | None = None) -> CredentialsSource:
     """Return the sandbox's credentials, read as from the environment."""
-    return load_credentials(environment=sandbox.environment(key), home=NOWHERE)
+    return load_credentials(environment=sandbox.environment(key), home=NO_HOME)
 
 
 def any_credentials() -> CredentialsSource:
     """Return credentials for servers that do not check them."""
     keys = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "key", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "secret"}
-    return load_credentials(environment=keys, home=NOWHERE)
+    return load_credentials(environment=keys, home=NO_HOME)
 
 
 def store(
@@ -51,7 +46,7 @@ def store(
     return OssStore(bucket, endpoints=endpoints(sandbox, region), credentials=credentials(sandbox, key))
 
 
-def made_store(sandbox: Sandbox) -> OssStore:
+def create_store(sandbox: Sandbox) -> OssStore:
     """Create a bucket and open it."""
     opened = store(sandbox)
     opened.create_bucket()
@@ -76,6 +71,19 @@ def instances(sandbox: Sandbox, *, key: AccessKey | None = None) -> EcsInstances
 def identity(sandbox: Sandbox, key: AccessKey | None = None) -> StsIdentity:
     """Open STS."""
     return StsIdentity(endpoints=endpoints(sandbox), credentials=credentials(sandbox, key))
+
+
+def services(endpoints: Endpoints, credentials: CredentialsSource, timeouts: Timeouts | None = None) -> Services:
+    """Return the services without retries; the store of a bucket is opened once."""
+    return Services(
+        identity=StsIdentity(endpoints=endpoints, credentials=credentials, timeouts=timeouts),
+        store=functools.cache(
+            lambda bucket: OssStore(bucket, endpoints=endpoints, credentials=credentials, timeouts=timeouts)
+        ),
+        roles=RamRoles(endpoints=endpoints, credentials=credentials, timeouts=timeouts),
+        images=EcsImages(endpoints=endpoints, credentials=credentials, timeouts=timeouts),
+        instances=EcsInstances(endpoints=endpoints, credentials=credentials, timeouts=timeouts),
+    )
 
 
 def instance_call() -> InstanceCall:
@@ -120,56 +128,3 @@ class Body:
             if self._fail and number:
                 raise self._fail
             yield memoryview(chunk)
-
-
-@contextmanager
-def server(
-    handle: Callable[[socket.socket], None], *, wrap: Callable[[socket.socket], socket.socket] | None = None
-) -> Iterator[int]:
-    """Serve connections one after the other, each by `handle`, and yield the port; `wrap` adds TLS to each."""
-    listening = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = listening.accept()
-            except OSError:  # closed: the test is over
-                return
-            try:
-                connection.settimeout(10)
-                with wrap(connection) if wrap else connection as wrapped:
-                    handle(wrapped)
-            except OSError:  # the client went away, which is what some tests are about
-                continue
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield listening.getsockname()[1]
-    finally:
-        # Closing alone does not wake a thread that waits in accept.
-        listening.shutdown(socket.SHUT_RDWR)
-        listening.close()
-        thread.join(10)
-
-
-def delivered(connection: socket.socket) -> None:
-    """Wait until the other side's kernel has all that was sent; closing earlier may throw it away."""
-    queued = bytearray(4)
-    for _ in range(10_000):
-        fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, queued)
-        if not int.from_bytes(queued, sys.byteorder):
-            return
-        time.sleep(0.001)
-    raise TimeoutError("the answer was not taken")
-
-
-def read_head(connection: socket.socket) -> bytes:
-    """Read a request up to the end of its headers, and the bytes received with it."""
-    text = b""
-    while b"\r\n\r\n" not in text:
-        piece = connection.recv(65536)
-        if not piece:
-            break
-        text += piece
-    return text
