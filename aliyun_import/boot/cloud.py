@@ -12,8 +12,8 @@ from pathlib import Path
 
 from aliyun_import.boot.cloud_journal import PastRun, call_fields, judged_fields, past_run
 from aliyun_import.boot.instance_choice import Cloud, CloudBootOptions, Confirm, choose_instance
+from aliyun_import.boot.output import Transcript
 from aliyun_import.boot.run import ensure_writable, write_file
-from aliyun_import.boot.transcript import Transcript
 from aliyun_import.boot.verdict import BootObservation, decide, is_up
 from aliyun_import.errors import (
     AccessError,

@@ -17,8 +17,7 @@ from typing import Any
 from aliyun_import.boot.machine import MachineFiles, command_line, write_files
 from aliyun_import.boot.metadata import MetadataService
 from aliyun_import.boot.nbd import DiskServer
-from aliyun_import.boot.screen import TEXT_ADDRESS, TEXT_BYTES, is_text_mode, read_text
-from aliyun_import.boot.transcript import Transcript
+from aliyun_import.boot.output import TEXT_ADDRESS, TEXT_BYTES, Transcript, is_text_mode, read_text
 from aliyun_import.disk.convert import is_alive
 from aliyun_import.disk.isolated import child_environment, last_line, with_parent_death_signal
 from aliyun_import.disk.reader import Reader

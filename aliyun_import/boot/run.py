@@ -10,8 +10,7 @@ from pathlib import Path
 from aliyun_import.boot.accelerator import KVM, TCG, choose_accelerator
 from aliyun_import.boot.guest import Guest, ensure_started, start_guest
 from aliyun_import.boot.machine import find_firmware, find_program, memory_mib, processors
-from aliyun_import.boot.screen import as_png
-from aliyun_import.boot.transcript import lines_of
+from aliyun_import.boot.output import as_png, lines_of
 from aliyun_import.boot.verdict import BootObservation, decide, is_up
 from aliyun_import.context import Context
 from aliyun_import.disk.containers.interface import Upload

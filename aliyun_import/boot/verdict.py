@@ -7,8 +7,8 @@ enough: a guest without a console is silent, too, and a busy machine is slow.
 import re
 from dataclasses import dataclass, replace
 
+from aliyun_import.boot.output import lines_of, tail
 from aliyun_import.boot.signs import BOOTED, CAUSES, DEGRADED, FAILED, Sign, filled, first
-from aliyun_import.boot.transcript import lines_of, tail
 from aliyun_import.model.boot import Judgement, Stage, Verdict
 
 # After a sign that the system is up, failures of its last units may follow: the console has to be still that long.

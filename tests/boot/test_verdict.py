@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from aliyun_import.boot.transcript import Transcript
+from aliyun_import.boot.output import Transcript
 from aliyun_import.boot.verdict import STALLED_S, BootObservation, decide
 from aliyun_import.model.boot import Judgement, Stage, Verdict
 from tests.boot import consoles

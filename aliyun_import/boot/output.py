@@ -1,7 +1,9 @@
-"""Text of a terminal: what a guest wrote to its serial console or its screen, as plain lines."""
+"""Output of a guest: lines of its console and of its screen in text mode, and pictures of its screen."""
 
 import codecs
 import re
+import struct
+import zlib
 
 # Bounds the memory for a guest that never stops writing; a boot writes some 100 KiB.
 MAX_CHARS = 1024 * 1024
@@ -15,6 +17,12 @@ _ESCAPE = re.compile(
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-9;?=!>]*|\][^\x07\x1b]*|[()#])?\Z")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SPACES = re.compile(r"[ \t]{8,}")
+
+# The colour text mode of VGA: 80 columns, 25 lines, two bytes a character, at a fixed physical address.
+TEXT_ADDRESS, TEXT_BYTES = 0xB8000, 80 * 25 * 2
+_COLUMNS = 80
+# A text mode of 80 x 25 characters in cells of 9 x 16 pixels; no graphics mode has this size.
+_TEXT_MODE_PIXELS = (720, 400)
 
 
 class Transcript:
@@ -69,3 +77,35 @@ def tail(text: str, *, containing: str = "", most: int = EVIDENCE_LINES) -> tupl
         if found is not None:
             return (found, *last[1:])
     return tuple(last)
+
+
+def read_text(memory: bytes) -> str:
+    """Return the lines of a screen in text mode from its memory."""
+    characters = memory[:TEXT_BYTES:2].replace(b"\0", b" ").decode("cp437")
+    lines = (characters[at : at + _COLUMNS].rstrip() for at in range(0, len(characters), _COLUMNS))
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def is_text_mode(picture: bytes) -> bool:
+    """Return whether a picture, as PPM, is one of a screen in text mode."""
+    return _header(picture)[:2] == _TEXT_MODE_PIXELS
+
+
+def as_png(picture: bytes) -> bytes:
+    """Return a picture, as PPM, as PNG. QEMU writes PNG itself from version 7.1 on. Raises ValueError."""
+    width, height, start = _header(picture)
+    row = 3 * width
+    if not width or len(picture) - start < row * height:
+        raise ValueError("not a whole picture")
+    rows = b"".join(b"\0" + picture[start + row * y : start + row * (y + 1)] for y in range(height))
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+
+
+def _header(picture: bytes) -> tuple[int, int, int]:
+    """Return width, height and the offset of the pixels; zeros for anything but a binary PPM of 8 bits."""
+    found = re.match(rb"P6\s(\d{1,5})\s(\d{1,5})\s255\s", picture)
+    return (int(found[1]), int(found[2]), found.end()) if found else (0, 0, 0)

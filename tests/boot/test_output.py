@@ -1,6 +1,11 @@
-"""Tests of the text of terminals."""
+"""Tests of the output of a guest: its text and its screen."""
 
-from aliyun_import.boot.transcript import MAX_CHARS, Transcript, lines_of, tail
+import struct
+import zlib
+
+import pytest
+
+from aliyun_import.boot.output import MAX_CHARS, TEXT_BYTES, Transcript, as_png, is_text_mode, lines_of, read_text, tail
 from tests.rows import each_row
 
 
@@ -38,7 +43,7 @@ def test_a_guest_that_writes_without_end_fills_no_memory() -> None:
     assert transcript.last_line == "end"
 
 
-def test_a_restart_begins_anew() -> None:
+def test_a_restart_discards_the_text() -> None:
     """What was written before a restart decides nothing afterwards."""
     transcript = Transcript()
     transcript.feed(b"Kernel panic\n\x1b[")
@@ -47,9 +52,41 @@ def test_a_restart_begins_anew() -> None:
     assert transcript.text == "login: "
 
 
-def test_the_tail_has_the_telling_line() -> None:
+def test_the_tail_has_the_line_of_the_sign() -> None:
     """The line that decided is among the evidence, however much follows it."""
     text = "panic here\n" + "\n".join(f"line {number}" for number in range(50))
     assert tail(text, containing="panic", most=3) == ("panic here", "line 48", "line 49")
     assert tail(text, most=2) == ("line 48", "line 49")
     assert tail("", containing="panic") == ()
+
+
+def test_the_text_of_a_screen_in_text_mode() -> None:
+    """Each character has an attribute beside it; lines have 80 characters."""
+    line = b"disk login: ".ljust(80)
+    memory = b"".join(bytes((one, 0x07)) for one in (b" " * 80 + line + b"\0" * 80)).ljust(TEXT_BYTES, b"\0")
+    assert read_text(memory) == "\ndisk login:\n"
+
+
+def test_only_the_size_of_a_text_mode_is_one() -> None:
+    """720 x 400 is a text mode; any other size is graphics."""
+    assert is_text_mode(b"P6\n720 400\n255\n" + bytes(720 * 400 * 3))
+    assert not is_text_mode(b"P6\n1024 768\n255\n" + bytes(1024 * 768 * 3))
+    assert not is_text_mode(b"")
+
+
+def test_a_picture_becomes_a_png() -> None:
+    """The pixels are those of the picture, row by row."""
+    pixels = bytes(range(18))
+    png = as_png(b"P6\n3 2\n255\n" + pixels)
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    assert struct.unpack(">II", png[16:24]) == (3, 2)
+    data_at = png.index(b"IDAT")
+    (length,) = struct.unpack(">I", png[data_at - 4 : data_at])
+    assert zlib.decompress(png[data_at + 4 : data_at + 4 + length]) == b"\0" + pixels[:9] + b"\0" + pixels[9:]
+
+
+@each_row("picture", [b"", b"P6\n3 2\n255\n", b"P5\n3 2\n255\n" + bytes(18), b"P6\nx y\n255\n", b"P6 3 2"])
+def test_what_is_no_picture_is_refused(picture: bytes) -> None:
+    """A dump that was cut short is never written as a picture."""
+    with pytest.raises(ValueError, match="picture"):
+        as_png(picture)
