@@ -1,4 +1,4 @@
-"""Runs of `aliyun-import` in a process with an environment of its own."""
+"""Commands run as processes, each with an environment of its own."""
 
 import json
 import os
@@ -13,13 +13,13 @@ from aliyun_import.sandbox.server import Sandbox
 from tests.flows.fork_server import Forked, ForkServer
 from tests.schemas import validate
 
-# Long enough for the slowest command on a busy machine; a command that hangs must not hang the tests.
+# Time for the slowest command on a busy machine. It keeps a command that hangs from blocking the tests.
 LIMIT_S = 120
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a command came to."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -27,7 +27,7 @@ class Ran:
 
     @property
     def json(self) -> dict[str, Any]:
-        """Read stdout as the one JSON document that it must be."""
+        """The one JSON document on stdout, validated."""
         document = json.loads(self.out)
         assert isinstance(document, dict)
         if "type" in document:  # role policy prints a policy
@@ -36,7 +36,7 @@ class Ran:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """Read stdout as one JSON object a line."""
+        """The JSON objects on stdout, one per line, validated."""
         documents = [json.loads(line) for line in self.out.splitlines()]
         for one in documents:
             validate(one)
@@ -44,7 +44,7 @@ class Ran:
 
 
 def command_environment(home: Path, sandbox: Sandbox, **changes: str | None) -> dict[str, str]:
-    """Return the environment of a command: the sandbox's, with changes (None removes)."""
+    """Return the environment of the sandbox with changes; None removes a variable. Creates the home directory."""
     home.mkdir(parents=True, exist_ok=True)
     keep = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
     variables: dict[str, str | None] = {
@@ -59,7 +59,7 @@ def command_environment(home: Path, sandbox: Sandbox, **changes: str | None) -> 
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """Runs commands against one sandbox; nothing of the real environment's settings comes in."""
+    """Run commands against one sandbox. No setting of the environment of the tests has an effect."""
 
     home: Path
     sandbox: Sandbox
@@ -67,25 +67,25 @@ class Commands:
 
     @property
     def state(self) -> Path:
-        """Name the directory where the journals are."""
+        """The directory of the journals."""
         return self.home / ".local" / "state" / "aliyun-import"
 
     def environment(self, **changes: str | None) -> dict[str, str]:
-        """Return the environment of a command: the sandbox's, with changes (None removes)."""
+        """Return the environment of a command; see `command_environment`."""
         return command_environment(self.home, self.sandbox, **changes)
 
     def run(self, *arguments: str | Path, environment: Mapping[str, str | None] | None = None) -> Ran:
-        """Run a command to its end, forked from a process that has imported the tool.
+        """Run a command in a process forked from one that has imported the tool, and wait for its end.
 
-        Its waits advance the clock of the sandbox that its environment names. One of its own (--sandbox) runs in real
-        time: a command that waited for nothing would poll it without a pause.
+        Its waits advance the clock of the sandbox in its environment. The sandbox of --sandbox runs in real time:
+        without real waits the command would poll it without a pause.
         """
         clock_url = self.environment(**(environment or {})).get("ALIYUN_IMPORT_ENDPOINT_URL")
         forked = self.start(*arguments, environment=environment, clock_url=clock_url)
         return Ran(*forked.communicate(limit_s=LIMIT_S))
 
     def run_process(self, *arguments: str | Path, environment: Mapping[str, str | None] | None = None) -> Ran:
-        """Run a command as a user does: a fresh interpreter, and real time."""
+        """Run a command as a user does: in a fresh interpreter and in real time."""
         done = subprocess.run(
             [sys.executable, "-m", "aliyun_import", *map(str, arguments)],
             env=self.environment(**(environment or {})),
@@ -106,7 +106,7 @@ class Commands:
         limits: Mapping[int, int] | None = None,
         has_warm_children: bool = True,
     ) -> Forked:
-        """Start a command as `ForkServer.start` does, and leave it running; the caller sees to its end."""
+        """Start a command; see `ForkServer.start`. The caller waits for its end."""
         return self.forks.start(
             list(map(str, arguments)),
             environment=self.environment(**(environment or {})),

@@ -1,7 +1,7 @@
-"""Process that has imported the tool and forks a child for each command.
+"""Fork server: a process that has imported the tool and forks a child for each command.
 
-A forked command is a process of its own (pid, files, signals, exit code) and does not pay for the imports. Its waits
-advance the sandbox's clock. The server is itself forked, by tests/warm_children.py.
+A forked command has its own pid, files, signals and exit code, and spends no time on imports. Its waits advance the
+clock of a sandbox. tests/warm_children.py forks the server.
 """
 
 import array
@@ -31,14 +31,14 @@ from aliyun_import.cli.main import run
 from aliyun_import.upload.crc64 import crc64_of_zeros
 from tests import warm_children
 
-MAX_ORDER_BYTES = 1 << 20
+MAX_JOB_BYTES = 1 << 20
 
 
 class ForkServer:
     """Handle of a running fork server."""
 
     def __init__(self, address: str) -> None:
-        """Take the path of the server's socket."""
+        """Initialize with the path of the server's socket."""
         self._address = address
 
     def start(
@@ -55,12 +55,12 @@ class ForkServer:
     ) -> "Forked":
         """Start a command. With `clock_url` its waits advance the clock of the sandbox at this URL.
 
-        `call` is a function ("package.module:name") that is called in place of the command, and its argument.
-        `streams` has the path that descriptor 1 or 2 leads to, "" for none: it is closed then. `limits` are limits of
-        the `resource` module. Without `has_warm_children` it reads disks in fresh interpreters.
+        `call` is a function ("package.module:name") and its argument; it is called instead of the command. `streams`
+        maps descriptor 1 or 2 to the path it is opened on; "" closes it. `limits` are limits of the `resource` module.
+        Without `has_warm_children` the command reads disks in fresh interpreters.
         """
         pipes = [os.pipe() for _ in range(3)]
-        order = {
+        job = {
             "arguments": list(arguments),
             "environment": dict(environment),
             "cwd": str(cwd),
@@ -71,9 +71,9 @@ class ForkServer:
             "has_warm_children": has_warm_children,
         }
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_ORDER_BYTES)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_JOB_BYTES)
             connection.connect(self._address)
-            socket.send_fds(connection, [json.dumps(order).encode()], [writing for _, writing in pipes])
+            socket.send_fds(connection, [json.dumps(job).encode()], [writing for _, writing in pipes])
         for _, writing in pipes:
             os.close(writing)
         return Forked(*(reading for reading, _ in pipes))
@@ -107,34 +107,34 @@ class Forked:
             return os.waitstatus_to_exitcode(int(self._status.readline()))
 
 
-def serve(orders: socket.socket, life: socket.socket) -> None:
-    """Fork a child for each order, and report its end, until the other end of `life` is closed."""
+def serve(listener: socket.socket, parent: socket.socket) -> None:
+    """Fork a child for each job and report its end, until the other end of `parent` is closed."""
     preload()
-    gc.freeze()  # else a collection in a child writes to every page that it shares with this process
+    gc.freeze()  # a garbage collection in a child would write to every page that it shares with this process
     ended, end = socket.socketpair()
     end.setblocking(False)
     signal.set_wakeup_fd(end.fileno())
     signal.signal(signal.SIGCHLD, lambda *_: None)
     statuses: dict[int, int] = {}
     while True:
-        ready, _, _ = select.select([orders, ended, life], [], [])
-        if life in ready:
+        ready, _, _ = select.select([listener, ended, parent], [], [])
+        if parent in ready:
             return
         if ended in ready:
             ended.recv(4096)
             _report_ends(statuses)
-        if orders in ready:
-            connection, _ = orders.accept()
+        if listener in ready:
+            connection, _ = listener.accept()
             with connection:
-                text, descriptors, _, _ = socket.recv_fds(connection, MAX_ORDER_BYTES, 3)
+                text, descriptors, _, _ = socket.recv_fds(connection, MAX_JOB_BYTES, 3)
             stdout, stderr, status = descriptors
             child = os.fork()
             if child == 0:
                 signal.set_wakeup_fd(-1)
-                # A suite that runs under nohup ignores SIGHUP, and its children would.
+                # Under nohup the tests ignore SIGHUP, and their children would inherit that.
                 for number in (signal.SIGCHLD, signal.SIGHUP):
                     signal.signal(number, signal.SIG_DFL)
-                for each in (orders, ended, end, life):
+                for each in (listener, ended, end, parent):
                     each.close()
                 os.close(status)
                 _command(json.loads(text), stdout, stderr)
@@ -145,7 +145,7 @@ def serve(orders: socket.socket, life: socket.socket) -> None:
 
 
 def _report_ends(statuses: dict[int, int]) -> None:
-    """Write the status of each child that ended where its caller reads it."""
+    """Write the status of each child that ended to its caller."""
     with contextlib.suppress(ChildProcessError):
         while (found := os.waitpid(-1, os.WNOHANG)) != (0, 0):
             child, ended = found
@@ -154,32 +154,32 @@ def _report_ends(statuses: dict[int, int]) -> None:
 
 
 def preload() -> None:
-    """Import what commands import, and make the tables of CRC-64 that they make."""
-    ours = [one.name for one in pkgutil.walk_packages(aliyun_import.__path__, "aliyun_import.")]
-    for name in (*ours, "oss2", "aliyunsdkcore.client", "platformdirs", "rich.progress", "tomllib", "_strptime"):
+    """Import the modules that commands import, and compute their tables of CRC-64."""
+    modules = [one.name for one in pkgutil.walk_packages(aliyun_import.__path__, "aliyun_import.")]
+    for name in (*modules, "oss2", "aliyunsdkcore.client", "platformdirs", "rich.progress", "tomllib", "_strptime"):
         if not name.startswith("aliyun_import.__main__"):
             importlib.import_module(name)
     crc64_of_zeros((1 << 36) - 1)
 
 
-def _command(order: dict[str, Any], stdout: int, stderr: int) -> None:
-    _lead_streams(order["streams"], stdout, stderr)
-    os.chdir(order["cwd"])
+def _command(job: dict[str, Any], stdout: int, stderr: int) -> None:
+    _open_streams(job["streams"], stdout, stderr)
+    os.chdir(job["cwd"])
     os.environ.clear()
-    os.environ.update(order["environment"])
-    sys.argv = ["aliyun-import", *order["arguments"]]
+    os.environ.update(job["environment"])
+    sys.argv = ["aliyun-import", *job["arguments"]]
     sys.path[:0] = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     streams = sys.stdout, sys.stderr = _standard_streams()
-    for limit, value in order["limits"].items():
+    for limit, value in job["limits"].items():
         resource.setrlimit(int(limit), (value, value))
-    if not order["has_warm_children"]:
+    if not job["has_warm_children"]:
         warm_children.uninstall()
-    if order["clock"]:
-        steer_clock(order["clock"])
+    if job["clock"]:
+        steer_clock(job["clock"])
     code: Any = 70
     try:
-        if order["call"]:
-            target, argument = order["call"]
+        if job["call"]:
+            target, argument = job["call"]
             module, _, name = target.partition(":")
             getattr(importlib.import_module(module), name)(argument)
             code = 0
@@ -188,10 +188,11 @@ def _command(order: dict[str, Any], stdout: int, stderr: int) -> None:
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
     finally:
-        os._exit(code if _are_flushed(sys.stdout, sys.stderr, *streams) else 120)  # as Python ends
+        # Python exits with 120 if its streams cannot be flushed.
+        os._exit(code if _are_flushed(sys.stdout, sys.stderr, *streams) else 120)
 
 
-def _lead_streams(paths: Mapping[str, str], stdout: int, stderr: int) -> None:
+def _open_streams(paths: Mapping[str, str], stdout: int, stderr: int) -> None:
     for descriptor, number in ((stdout, 1), (stderr, 2)):
         os.dup2(descriptor, number)
         os.close(descriptor)
@@ -213,7 +214,7 @@ def _are_flushed(*streams: TextIO | None) -> bool:
 
 
 def _standard_streams() -> tuple[TextIO | None, TextIO | None]:
-    """Return stdout and stderr as a new interpreter makes them, None for a descriptor that is closed."""
+    """Return stdout and stderr as a new interpreter creates them: None for a closed descriptor."""
     encoding = os.environ.get("PYTHONIOENCODING", "utf-8")
     made: list[TextIO | None] = []
     for number, errors in ((1, "strict"), (2, "backslashreplace")):

@@ -1,7 +1,7 @@
-"""Driver of test_secrecy that runs many commands in one process, forked by tests/flows/fork_server.py.
+"""Runner of many commands in one process, for test_secrecy; tests/flows/fork_server.py forks it.
 
-The plan has `runs` (arguments, environment, where the vendor's library is led to). The last guard before the streams
-is taken away, so that what comes out is what the code itself lets out.
+The plan has `runs`: arguments, environment, and the URL that the credentials library is redirected to. The guard of
+the streams is disabled, so that the output shows what the code itself writes.
 """
 
 import os
@@ -11,23 +11,23 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from aliyun_import import context as run_clock
+from aliyun_import import context
 from aliyun_import.cli import main
 from aliyun_import.cloud import instance_metadata
 from aliyun_import.cloud.credentials import fetched
 from aliyun_import.cloud.transport.answer import Answer
 
 
-class _Hurried(run_clock.SystemClock):
-    """A clock that hardly waits."""
+class _ShortClock(context.SystemClock):
+    """Clock whose waits take 1 ms at most."""
 
     def sleep(self, seconds: float) -> None:
-        """Wait for a moment at most."""
+        """Wait for 1 ms at most."""
         super().sleep(min(seconds, 0.001))
 
 
-def _lead_vendor_to(target: list[str]) -> None:
-    """Send what the credentials library and the metadata service are asked for to a local server, over http."""
+def _redirect_credentials_to(target: list[str]) -> None:
+    """Redirect requests of the credentials library, and for instance metadata, to a local server over http."""
     from Tea.core import TeaCore
 
     compose: Callable[[Any], str] = TeaCore.compose_url
@@ -37,11 +37,11 @@ def _lead_vendor_to(target: list[str]) -> None:
         return f"{target[0]}{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
 
     TeaCore.compose_url = staticmethod(local)
-    ask = instance_metadata._ask
+    real_ask = instance_metadata._ask
 
     def ask_locally(host: str, port: int, *arguments: Any) -> Answer:
         parts = urlsplit(target[0])
-        return ask(parts.hostname or host, parts.port or port, *arguments)
+        return real_ask(parts.hostname or host, parts.port or port, *arguments)
 
     vars(instance_metadata)["_ask"] = ask_locally
     vars(fetched)["endpoint"] = lambda _host: target[0]
@@ -55,16 +55,16 @@ def _run(arguments: list[str]) -> None:
     sys.stderr.flush()
 
 
-def drive(plan: dict[str, Any]) -> None:
-    """Run all of the plan, one command after the other, without any wait."""
+def run_plan(plan: dict[str, Any]) -> None:
+    """Run the commands of a plan one after the other."""
     vars(main)["guard_streams"] = lambda: None
-    vars(run_clock)["SystemClock"] = _Hurried
+    vars(context)["SystemClock"] = _ShortClock
     target = [""]
-    if plan["vendor"]:
-        _lead_vendor_to(target)
-    usual = dict(os.environ)
+    if plan["is_redirected"]:
+        _redirect_credentials_to(target)
+    base = dict(os.environ)
     for run in plan["runs"]:
         os.environ.clear()
-        os.environ.update({**usual, **run["environment"]})
-        target[0] = run["vendor_at"]
+        os.environ.update({**base, **run["environment"]})
+        target[0] = run["credentials_url"]
         _run(run["arguments"])

@@ -1,4 +1,4 @@
-"""A disk that changed is never "already there", and one that did not is, whatever became of its times."""
+"""Tests of the result `already_there`: never for a disk that changed, always for one whose content is the same."""
 
 import gzip
 import json
@@ -18,12 +18,12 @@ from tests.flows.commands import Commands, Ran
 from tests.flows.disks import MIB, write_disk
 from tests.flows.test_push import BUCKET, same_bytes
 
-# Where the sample of a disk of 8 MiB does not look.
-SPOT = 5 * MIB + 4096 * 3
+# The sampled fingerprint of a disk of 8 MiB does not read this offset.
+UNSAMPLED_OFFSET = 5 * MIB + 4096 * 3
 
 
-def change(path: Path, content: bytes = b"changed", *, at: int = SPOT) -> None:
-    """Write in place, and set the time of modification back."""
+def change(path: Path, content: bytes = b"changed", *, at: int = UNSAMPLED_OFFSET) -> None:
+    """Write in place, and restore the time of modification."""
     status = path.stat()
     with path.open("r+b") as file:
         file.seek(at)
@@ -32,22 +32,22 @@ def change(path: Path, content: bytes = b"changed", *, at: int = SPOT) -> None:
 
 
 def rebuild(path: Path) -> None:
-    """Build another disk of the same size, inode and time of modification."""
+    """Write another disk with the same size, inode and time of modification."""
     status = path.stat()
     content = bytearray(path.read_bytes())
-    content[SPOT : SPOT + 5] = b"other"
+    content[UNSAMPLED_OFFSET : UNSAMPLED_OFFSET + 5] = b"other"
     path.write_bytes(content)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert path.stat().st_ino == status.st_ino
 
 
 def link(path: Path) -> None:
-    """Return it a second name."""
+    """Create a hard link, which changes the ctime."""
     os.link(path, path.with_name("link.raw"))
 
 
-def forget_ctime(commands: Commands) -> None:
-    """Make the journal one of a version that kept no time of change."""
+def remove_ctime(commands: Commands) -> None:
+    """Remove the ctime from the journal, as an earlier version wrote it."""
     (journal,) = commands.state.glob("*.jsonl")
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
     for line in lines:
@@ -56,13 +56,13 @@ def forget_ctime(commands: Commands) -> None:
     journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def proofs(commands: Commands) -> int:
-    """Count how often the disks were compared and found to be the same."""
+def count_proofs(commands: Commands) -> int:
+    """Return how often the journals record that the disk was read and proven the same."""
     return sum(journal.read_text().count('"disks-seen"') for journal in commands.state.glob("*.jsonl"))
 
 
-def is_another(commands: Commands, first: Ran, disk: Path, sandbox: Sandbox) -> None:
-    """Push a disk that changed: its image's name is taken, and with leave to take it over another image is made."""
+def push_changed_disk(commands: Commands, first: Ran, disk: Path, sandbox: Sandbox) -> None:
+    """Push a disk that changed: the name is taken, and with --replace a second image is created."""
     refused = commands.run("push", disk, "--output", "json")
     assert (refused.code, refused.json["code"]) == (5, "image-name-taken"), refused.out
     made = commands.run("push", disk, "--replace", "rename", "--keep-object", "--output", "json")
@@ -76,41 +76,41 @@ def is_another(commands: Commands, first: Ran, disk: Path, sandbox: Sandbox) -> 
 def test_a_file_that_changed_under_the_same_time_is_another_disk(
     commands: Commands, sandbox: Sandbox, disk: Path, how: Callable[[Path], None]
 ) -> None:
-    """In place with utime, and built anew with a fixed time in the same inode."""
+    """Changed in place, or rewritten in the same inode; utime restores the time of modification."""
     first = commands.run("push", disk)
     how(disk)
-    is_another(commands, first, disk, sandbox)
+    push_changed_disk(commands, first, disk, sandbox)
 
 
 @pytest.mark.parametrize("how", [link, lambda path: path.chmod(0o600)], ids=["link", "chmod"])
-def test_a_ctime_alone_is_already_there_after_a_proof(
+def test_a_disk_with_a_new_ctime_alone_is_already_there_after_a_proof(
     commands: Commands, sandbox: Sandbox, disk: Path, how: Callable[[Path], None]
 ) -> None:
-    """The disk is read and compared once; the run after that believes again."""
+    """The disk is read and compared once; the run after that does not read it again."""
     first = commands.run("push", disk)
     how(disk)
     sandbox.requests.clear()
     again = commands.run("push", disk)
     assert (again.code, again.out) == (0, first.out)
-    assert proofs(commands) == 1
+    assert count_proofs(commands) == 1
     assert not sandbox.requests.entries("ImportImage", "UploadPart", "InitiateMultipartUpload")
-    believed = commands.run("push", disk)
-    assert (believed.code, believed.out) == (0, first.out)
-    assert proofs(commands) == 1
+    third = commands.run("push", disk)
+    assert (third.code, third.out) == (0, first.out)
+    assert count_proofs(commands) == 1
 
 
 def test_a_journal_of_an_earlier_version_is_proven(commands: Commands, disk: Path, sandbox: Sandbox) -> None:
-    """It has no ctime: the content tells, either way."""
+    """Such a journal has no ctime, so the content decides."""
     first = commands.run("push", disk)
-    forget_ctime(commands)
+    remove_ctime(commands)
     again = commands.run("push", disk)
-    assert (again.out, proofs(commands)) == (first.out, 1)
+    assert (again.out, count_proofs(commands)) == (first.out, 1)
     change(disk)
-    is_another(commands, first, disk, sandbox)
+    push_changed_disk(commands, first, disk, sandbox)
 
 
-def test_a_packed_disk_is_proven_by_what_it_unpacks_to(commands: Commands, disk: Path) -> None:
-    """One that is sent as it is unpacked, and one that is unpacked to a file first."""
+def test_a_compressed_disk_is_proven_by_its_decompressed_content(commands: Commands, disk: Path) -> None:
+    """For a disk that is decompressed while it is sent, and for one that is decompressed to a file first."""
     content = disk.read_bytes()
     blocks, stream = disk.with_name("blocks.raw.xz"), disk.with_name("stream.raw.gz")
     blocks.write_bytes(build.xz(content, block=2 * MIB))
@@ -122,11 +122,11 @@ def test_a_packed_disk_is_proven_by_what_it_unpacks_to(commands: Commands, disk:
         packed.chmod(0o600)
         again = commands.run("push", packed)
         assert (again.code, again.out) == (0, first.out), again.err
-        assert proofs(commands) == number
+        assert count_proofs(commands) == number
 
 
-def test_a_parent_that_was_written_anew_makes_another_disk(commands: Commands, tmp_path: Path) -> None:
-    """Of a differencing VHD, the child itself being untouched; a parent of another ctime alone is proven."""
+def test_a_vhd_whose_parent_changed_is_another_disk(commands: Commands, tmp_path: Path) -> None:
+    """The child is unchanged. A parent with a new ctime alone is proven the same."""
     base = write_disk(tmp_path / "plain.raw", size_bytes=16 * MIB, data_at=(1, 9)).read_bytes()
     parent, child = tmp_path / "base.vhd", tmp_path / "child.vhd"
     parent.write_bytes(build.vhd_fixed(base))
@@ -141,7 +141,7 @@ def test_a_parent_that_was_written_anew_makes_another_disk(commands: Commands, t
 
 
 def test_an_object_in_oss_that_was_replaced_is_another_disk(commands: Commands, disk: Path, sandbox: Sandbox) -> None:
-    """Its URL is the same, its ETag is not."""
+    """The URL is the same, the ETag differs."""
     key = commands.run("push", disk, "--keep-object", "--output", "json").json["objects"][0]["key"]
     url = f"oss://{BUCKET}/{key}"
     assert commands.run("push", url, "--name", "from-oss").code == 0
@@ -169,10 +169,10 @@ def loop_device(disk: Path) -> Iterator[Path]:
 
 
 @pytest.mark.root
-def test_a_block_device_is_already_there_by_its_content_alone(
+def test_a_block_device_is_compared_by_its_content(
     commands: Commands, sandbox: Sandbox, loop_device: Path, tmp_path: Path
 ) -> None:
-    """Written to through another node, its node looks the same."""
+    """A write through another node changes nothing in the status of the first node."""
     first = commands.run("push", loop_device, "--name", "golden")
     assert first.code == 0, first.err
     again = commands.run("push", loop_device, "--name", "golden", "--output", "json")
@@ -191,7 +191,7 @@ def test_a_block_device_is_already_there_by_its_content_alone(
 
 @pytest.mark.root
 def test_a_block_device_that_is_mounted_is_refused(commands: Commands, loop_device: Path, tmp_path: Path) -> None:
-    """With the place where it is mounted; a mount that can't be written to is a warning, --force goes on."""
+    """The error has the mount point. A read-only mount is a warning, and --force continues."""
     point = tmp_path / "mnt"
     point.mkdir()
     subprocess.run(["mkfs.ext4", "-q", "-F", loop_device], check=True)

@@ -1,4 +1,4 @@
-"""Tests of `doctor`: what it finds, and that it leaves nothing behind."""
+"""Tests of `doctor`: its results, and that it changes nothing."""
 
 import json
 
@@ -12,7 +12,7 @@ from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
 from tests.flows.commands import Commands
-from tests.flows.test_push import BUCKET, keys
+from tests.flows.test_push import BUCKET, object_keys
 
 CHANGING = ("PutBucket", "CreateRole", "AttachPolicyToRole", "CompleteMultipartUpload", "PutObject", "UploadPart")
 
@@ -24,8 +24,8 @@ def results(document: dict[str, object]) -> dict[str, dict[str, object]]:
     return {one["subject"]: one for one in found}
 
 
-def test_a_new_account_is_fit_for_a_push(commands: Commands, sandbox: Sandbox) -> None:
-    """No bucket and no role are no failure, since a push creates them; exit 0, and nothing was changed."""
+def test_a_new_account_passes(commands: Commands, sandbox: Sandbox) -> None:
+    """A push creates a missing bucket and role, so they are no failure. Nothing is changed."""
     ran = commands.run("doctor", "--output", "json")
     assert (ran.code, ran.json["would_go_through"]) == (0, True), ran.out
     found = results(ran.json)
@@ -35,8 +35,8 @@ def test_a_new_account_is_fit_for_a_push(commands: Commands, sandbox: Sandbox) -
     assert sandbox.requests.entries(*CHANGING) == ()
 
 
-def test_what_is_there_is_tested_and_nothing_is_left(commands: Commands, sandbox: Sandbox, disk: object) -> None:
-    """With a bucket, an upload is begun and aborted."""
+def test_an_existing_bucket_is_tested_and_nothing_is_left(commands: Commands, sandbox: Sandbox, disk: object) -> None:
+    """The test starts an upload and aborts it."""
     assert commands.run("push", str(disk)).code == 0
     sandbox.requests.clear()
     ran = commands.run("doctor", "--output", "json")
@@ -44,7 +44,7 @@ def test_what_is_there_is_tested_and_nothing_is_left(commands: Commands, sandbox
     assert {one["health"] for one in found.values()} == {"ok"}, found
     assert {"permission oss:PutObject", "permission oss:ListParts", "permission oss:DeleteObject"} <= found.keys()
     bucket = sandbox.state.part(OssState).buckets[BUCKET]
-    assert (keys(sandbox), list(bucket.uploads)) == ([], [])
+    assert (object_keys(sandbox), list(bucket.uploads)) == ([], [])
     assert sandbox.requests.entries(*CHANGING) == ()
 
 
@@ -59,7 +59,7 @@ def test_what_is_there_is_tested_and_nothing_is_left(commands: Commands, sandbox
 def test_a_missing_permission_is_named_with_its_statement(
     commands: Commands, sandbox: Sandbox, disk: object, operation: str, code: str, permission: str
 ) -> None:
-    """Exit 4, and the statement to add is in the output, ready for a policy."""
+    """Exit code 4; the output has the policy statement to add."""
     assert commands.run("push", str(disk)).code == 0
     sandbox.faults.add(Fault(operation=operation, count=None, status=403, code=code, message="No."))
     ran = commands.run("doctor", "--output", "json")
@@ -73,27 +73,27 @@ def test_a_missing_permission_is_named_with_its_statement(
     assert str(one["statement"]) in text
 
 
-def test_a_permission_that_is_only_useful_is_a_warning(commands: Commands, sandbox: Sandbox) -> None:
-    """A push goes through without it."""
+def test_a_missing_optional_permission_is_a_warning(commands: Commands, sandbox: Sandbox) -> None:
+    """A push succeeds without it."""
     sandbox.faults.add(Fault(operation="DescribeTasks", count=None, status=403, code="Forbidden.RAM", message="No."))
     ran = commands.run("doctor", "--output", "json")
     assert (ran.code, results(ran.json)["permission ecs:DescribeTasks"]["health"]) == (0, "warns")
 
 
-def test_wrong_credentials_and_a_dead_endpoint_end_it_early(commands: Commands) -> None:
-    """Exit 4 and exit 6, with what was found until then."""
+def test_wrong_credentials_and_an_unreachable_endpoint_end_it_early(commands: Commands) -> None:
+    """Exit codes 4 and 6, with the results so far."""
     wrong = commands.run("doctor", "--output", "json", environment={"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "wrong"})
     assert (wrong.code, results(wrong.json)["identity"]["health"]) == (4, "fails")
-    dead = commands.run("doctor", "--output", "json", "--endpoint-url", "http://127.0.0.1:9")
-    assert (dead.code, results(dead.json)["endpoint OSS"]["health"]) == (6, "fails")
+    unreachable = commands.run("doctor", "--output", "json", "--endpoint-url", "http://127.0.0.1:9")
+    assert (unreachable.code, results(unreachable.json)["endpoint OSS"]["health"]) == (6, "fails")
 
 
 @pytest.mark.parametrize(
     ("ahead_s", "health"),
     [([0.4, -1.0], "ok"), ([-400.0], "warns"), ([1200.0, 1.0], "fails"), ([-1200.0], "fails"), ([], "unknown")],
 )
-def test_a_clock_is_judged_by_what_the_services_accept(ahead_s: list[float], health: str) -> None:
-    """They refuse signatures that are more than 15 minutes off."""
+def test_the_clock_may_differ_as_much_as_the_services_accept(ahead_s: list[float], health: str) -> None:
+    """The services refuse signatures that are more than 15 minutes old or ahead."""
     assert clock_diagnosis(ahead_s).health == health
 
 
@@ -105,20 +105,22 @@ def test_a_clock_is_judged_by_what_the_services_accept(ahead_s: list[float], hea
         ("token", 1_800_000_000.0, "temporary, valid until 2027-01-15T08:00:00Z"),
     ],
 )
-def test_the_end_of_keys_is_said_where_it_is_known(token: str | None, expires_s: float | None, detail: str) -> None:
-    """A role's keys have one, those in the environment may have one that nobody knows."""
+def test_the_expiration_of_credentials_is_shown_if_known(
+    token: str | None, expires_s: float | None, detail: str
+) -> None:
+    """Credentials of a role have one. For a token in the environment it is unknown."""
     source = CredentialsSource(lambda: FoundKeys("a test", lambda: Keys("LTAIfake", "secret-fake", token, expires_s)))
     assert credentials_diagnosis(source.describe(), source.get, source.expires_s).detail == f"from a test, {detail}"
 
 
 def test_a_bucket_that_does_not_exist_fails(commands: Commands) -> None:
-    """A named bucket is never created."""
-    ran = commands.run("doctor", "--bucket", "nobodys-bucket", "--output", "json")
-    assert (ran.code, results(ran.json)["bucket nobodys-bucket"]["health"]) == (5, "fails")
+    """A bucket given by --bucket is never created."""
+    ran = commands.run("doctor", "--bucket", "absent-bucket", "--output", "json")
+    assert (ran.code, results(ran.json)["bucket absent-bucket"]["health"]) == (5, "fails")
 
 
-def test_a_role_that_is_not_ready_can_gate_a_pipeline(commands: Commands) -> None:
-    """`role show` exits with 4 until an import can use the role."""
+def test_role_show_exits_with_4_until_the_role_is_ready(commands: Commands) -> None:
+    """A pipeline can use the exit code as a gate."""
     assert commands.run("role", "show").code == 4
     assert commands.run("role", "ensure").code == 0
     assert commands.run("role", "show").code == 0

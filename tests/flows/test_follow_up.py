@@ -1,4 +1,4 @@
-"""Tests of the context of a command: follow-up commands, and the sandbox of --sandbox."""
+"""Tests of follow-up commands in messages, and of the option --sandbox."""
 
 import os
 import shlex
@@ -23,25 +23,25 @@ VARIABLES = (
 )  # fmt: skip
 
 
-def completed(text: str) -> list[str]:
-    """Complete the command in a text, and split it as a shell does."""
+def follow_up(text: str) -> list[str]:
+    """Return the words of the command in a text, with the options added."""
     with click.Context(app):
         return shlex.split(for_same_services(text, OPTIONS).strip("`"))
 
 
 def test_a_follow_up_command_reaches_the_same_services() -> None:
     """Each command gets the options that it accepts and lacks."""
-    waits = completed("`aliyun-import task wait t-1 --region x`")
+    waits = follow_up("`aliyun-import task wait t-1 --region x`")
     assert waits == ["aliyun-import", "task", "wait", "t-1", "--region", "x", *OPTIONS[:2]]
-    cleans = completed("`aliyun-import cleanup --region x --bucket b`")
+    cleans = follow_up("`aliyun-import cleanup --region x --bucket b`")
     assert cleans[6:] == list(OPTIONS[:4])
-    assert completed("`aliyun-import role ensure`")[3:] == [*OPTIONS[:2], OPTIONS[4]]
-    assert completed("`aliyun-import check d.raw`") == ["aliyun-import", "check", "d.raw"]
+    assert follow_up("`aliyun-import role ensure`")[3:] == [*OPTIONS[:2], OPTIONS[4]]
+    assert follow_up("`aliyun-import check d.raw`") == ["aliyun-import", "check", "d.raw"]
 
 
 def test_remedies_of_a_push_repeat_its_options(commands: Commands, tmp_path: Path) -> None:
-    """The command in the remedy is pasted as it is, into a shell without the variables, and works."""
-    disk = write_sample_disk_at(tmp_path)
+    """The command in the remedy works in a shell without the variables."""
+    disk = write_sample_disk_in(tmp_path)
     url, state = commands.sandbox.url, str(tmp_path / "journals")
     options = ("--endpoint-url", url, "--state-dir", state, "--region", "cn-hangzhou")
     ran = commands.run(
@@ -49,26 +49,26 @@ def test_remedies_of_a_push_repeat_its_options(commands: Commands, tmp_path: Pat
     )
     assert ran.code == 0, ran.err
     (command,) = [word for word in ran.err.split("`") if word.startswith("aliyun-import cleanup")]
-    commands.sandbox.clock.advance(60.0)  # it is for the time after the import
+    commands.sandbox.clock.advance(60.0)  # the command is meant for the time after the import
     again = commands.run(*shlex.split(command)[1:], environment={"ALIYUN_IMPORT_ENDPOINT_URL": None})
     assert again.code == 0, again.err
     assert f"--state-dir={state}" in command
 
 
-def write_sample_disk_at(place: Path) -> Path:
+def write_sample_disk_in(directory: Path) -> Path:
     """Write a sample disk of 8 MiB."""
-    path = place / "demo.raw"
+    path = directory / "demo.raw"
     write_sample_disk(path, size_bytes=8 << 20)
     return path
 
 
-def ran_with_sandbox(
-    place: Path, *arguments: str, environment: dict[str, str] | None = None
+def push_with_sandbox(
+    home: Path, *arguments: str, environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Push with a sandbox of its own in a process of its own."""
+    """Push with --sandbox in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "aliyun_import", "push", str(write_sample_disk_at(place)), "--sandbox", *arguments],
-        env={"PATH": os.environ["PATH"], "HOME": str(place), **(environment or {})},
+        [sys.executable, "-m", "aliyun_import", "push", str(write_sample_disk_in(home)), "--sandbox", *arguments],
+        env={"PATH": os.environ["PATH"], "HOME": str(home), **(environment or {})},
         capture_output=True,
         text=True,
         timeout=120,
@@ -77,39 +77,39 @@ def ran_with_sandbox(
 
 
 def test_nothing_of_the_environment_leads_out_of_the_sandbox(tmp_path: Path) -> None:
-    """Every variable of the vendor, and each that names a place, is nonsense: the push goes to the sandbox."""
-    ours = {
+    """With nonsense in every variable that names an endpoint or credentials, the push goes to the sandbox."""
+    own = {
         str(param.envvar): NONSENSE
         for param in push.params
         if isinstance(param, click.Option) and param.name in TARGET_OPTIONS and not param.is_flag
     }
-    # A choice that is none is refused before the command runs, with or without a sandbox.
-    ours["ALIYUN_IMPORT_OSS_ENDPOINT_TYPE"] = "accelerate"
-    ours |= {f"ALIYUN_IMPORT_{flag}": "1" for flag in ("OSS_CNAME", "INSECURE")}
-    ours |= {f"ALIYUN_IMPORT_ENDPOINT_URL_{name}": "http://127.0.0.1:9" for name in ("OSS", "ECS", "RAM", "STS")}
+    # click refuses an invalid choice before the command runs, with or without --sandbox.
+    own["ALIYUN_IMPORT_OSS_ENDPOINT_TYPE"] = "accelerate"
+    own |= {f"ALIYUN_IMPORT_{flag}": "1" for flag in ("OSS_CNAME", "INSECURE")}
+    own |= {f"ALIYUN_IMPORT_ENDPOINT_URL_{name}": "http://127.0.0.1:9" for name in ("OSS", "ECS", "RAM", "STS")}
     vendor = {f"{prefix}_{name}": NONSENSE for prefix in ("ALIBABA_CLOUD", "ALIBABACLOUD") for name in VARIABLES}
-    ran = ran_with_sandbox(tmp_path, environment={**ours, **vendor})
+    ran = push_with_sandbox(tmp_path, environment={**own, **vendor})
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.startswith("m-sandbox")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["demo.raw"]
 
 
 def test_no_variable_leads_out_of_the_sandbox(tmp_path: Path) -> None:
-    """Each variable alone, set to nonsense: its value is refused, or the push goes to the sandbox."""
-    arguments = ["push", str(write_sample_disk_at(tmp_path)), "--sandbox", "--dry-run", "-q"]
+    """With one variable set to nonsense, the value is refused or the push goes to the sandbox."""
+    arguments = ["push", str(write_sample_disk_in(tmp_path)), "--sandbox", "--dry-run", "-q"]
     wrong = {}
     for param in push.params:
         if not isinstance(param, click.Option) or param.name in ("sandbox", "output"):
             continue
-        nonsense = str(tmp_path / "place") if param.name in ("state_dir", "work_dir") else "http://192.0.2.1:9"
+        nonsense = str(tmp_path / "directory") if param.name in ("state_dir", "work_dir") else "http://192.0.2.1:9"
         ran = click.testing.CliRunner(env={str(param.envvar): nonsense}).invoke(app, arguments)
         if ran.exit_code not in (0, 2, 3, 5):
             wrong[param.name] = ran.output
     assert not wrong
 
 
-def test_an_option_that_names_another_place_is_refused(tmp_path: Path) -> None:
-    """Nothing is silently ignored: --sandbox and the option don't go together."""
+def test_an_option_that_names_another_target_is_refused(tmp_path: Path) -> None:
+    """No option is ignored: --sandbox and the option exclude each other."""
     wrong = {}
     for name in TARGET_OPTIONS:
         (param,) = [one for one in push.params if one.name == name]

@@ -1,4 +1,4 @@
-"""Tests of what comes after the upload: imports that fail, roles, names that are exchanged, checks."""
+"""Tests of pushes after the upload: failed imports, roles, --replace and the image check."""
 
 import json
 from dataclasses import replace
@@ -21,10 +21,10 @@ def images(sandbox: Sandbox) -> dict[str, str]:
     return {image.name: image.status for image in sandbox.state.part(Ecs).images.values()}
 
 
-def test_a_failed_import_says_why_and_the_next_run_does_not_upload_again(
+def test_a_failed_import_has_its_reason_and_the_next_run_does_not_upload_again(
     commands: Commands, sandbox: Sandbox, disk: Path
 ) -> None:
-    """Exit 7 with the service's reason; the disk stays in OSS, and the same command imports it again."""
+    """Exit code 7 with the reason of the service; the same command imports the object in OSS again."""
     sandbox.state.configure(import_outcome="failed", import_error=("InternalError", "The snapshot could not be made."))
     ran = commands.run("push", disk, "--output", "json")
     assert ran.code == 7
@@ -39,24 +39,26 @@ def test_a_failed_import_says_why_and_the_next_run_does_not_upload_again(
 
 
 @pytest.mark.parametrize("outcome", ["paused", "unavailable"])
-def test_an_import_that_can_not_end_well_ends_the_wait(
+def test_an_import_that_cannot_succeed_ends_the_wait(
     commands: Commands, sandbox: Sandbox, disk: Path, outcome: str
 ) -> None:
-    """Paused tasks and UnAvailable images are exit 7 at once, without a deadline."""
+    """A paused task and an UnAvailable image are exit code 7 at once."""
     sandbox.state.configure(import_outcome=outcome)
     assert commands.run("push", disk).code == 7
 
 
-def test_a_lost_answer_of_import_image_makes_no_second_import(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
-    """The call is repeated with the same token, and ECS answers with the import that runs."""
+def test_a_lost_response_of_import_image_causes_no_second_import(
+    commands: Commands, sandbox: Sandbox, disk: Path
+) -> None:
+    """The call is repeated with the same client token, and ECS returns the running import."""
     sandbox.faults.add(Fault(operation="ImportImage", effect="lose-answer", nth=2))
     ran = commands.run("push", disk)
     assert ran.code == 0, ran.err
     assert len(sandbox.state.part(Ecs).images) == 1
 
 
-def test_throttling_is_passing_trouble(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
-    """All three spellings of throttling, and an error of the server, are waited out."""
+def test_throttling_is_a_transient_failure(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """Three error codes of throttling, and one server error, are retried."""
     for number, code in enumerate(("Throttling", "Throttling.User", "Throttling.Api"), start=1):
         sandbox.faults.add(fault("DescribeTaskAttribute", code, nth=number))
     sandbox.faults.add(Fault(operation="UploadPart", status=503, code="ServiceUnavailable"))
@@ -64,18 +66,18 @@ def test_throttling_is_passing_trouble(commands: Commands, sandbox: Sandbox, dis
     assert ran.code == 0, ran.err
 
 
-def test_a_role_that_ecs_does_not_see_yet_is_waited_for(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
-    """The role is made, ECS sees it seconds later, and the push goes on as soon as it does."""
+def test_a_new_role_is_waited_for_until_ecs_accepts_it(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """ECS accepts a new role after some seconds; the push retries until then."""
     sandbox.state.configure(role_propagation_s=4.0)
     ran = commands.run("push", disk)
     assert ran.code == 0, ran.err
     assert len(import_calls(sandbox)) > 1
 
 
-def test_without_the_right_to_make_the_role_an_administrator_is_told_what_to_apply(
+def test_without_permission_to_create_the_role_the_remedy_has_the_commands(
     commands: Commands, sandbox: Sandbox, disk: Path
 ) -> None:
-    """Exit 4 before a byte is sent, with commands and documents that work as they stand."""
+    """Exit code 4 before the upload, with the commands and policies for an administrator."""
     sandbox.state.deny("ram:CreateRole")
     ran = commands.run("push", disk, "--output", "json")
     assert ran.code == 4
@@ -84,8 +86,8 @@ def test_without_the_right_to_make_the_role_an_administrator_is_told_what_to_app
     assert not sandbox.requests.entries("UploadPart")
 
 
-def test_a_trust_policy_is_extended_only_when_asked(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
-    """Somebody's statement is kept; without --fix the difference is shown and nothing is changed."""
+def test_a_trust_policy_is_extended_only_with_fix(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """Without --fix nothing is changed; with it the existing statement is kept."""
     commands.run("role", "ensure")
     ram = sandbox.state.part(Ram)
     role = ram.role(sandbox.account_id, "AliyunECSImageImportDefaultRole")
@@ -100,10 +102,10 @@ def test_a_trust_policy_is_extended_only_when_asked(commands: Commands, sandbox:
     assert len(statements) == 2
 
 
-def test_replace_takes_the_name_once_the_new_image_is_usable(
+def test_replace_renames_the_images_once_the_new_one_is_usable(
     commands: Commands, sandbox: Sandbox, disk: Path, tmp_path: Path
 ) -> None:
-    """The old image keeps its id under another name; the new one has the name; run again it is the same image."""
+    """The old image gets another name, the new one gets the name; a repeated push returns the new one."""
     old = commands.run("push", disk, "--name", "golden").out.strip()
     build = write_disk(tmp_path / "build2.raw", seed=9)
     ran = commands.run("push", build, "--name", "golden", "--replace", "rename", "--output", "json")
@@ -116,10 +118,10 @@ def test_replace_takes_the_name_once_the_new_image_is_usable(
     assert again.out.strip() == ran.json["image_id"]
 
 
-def test_replace_leaves_the_old_image_alone_when_the_import_fails(
+def test_replace_keeps_the_old_image_if_the_import_fails(
     commands: Commands, sandbox: Sandbox, disk: Path, tmp_path: Path
 ) -> None:
-    """Make, verify, then replace: a failed import costs nobody the name."""
+    """It keeps its name, also with --replace delete."""
     old = commands.run("push", disk, "--name", "golden").out.strip()
     sandbox.state.configure(import_outcome="failed")
     build = write_disk(tmp_path / "build2.raw", seed=9)
@@ -130,7 +132,7 @@ def test_replace_leaves_the_old_image_alone_when_the_import_fails(
 def test_a_kept_object_is_the_base_of_the_next_build(
     commands: Commands, sandbox: Sandbox, disk: Path, tmp_path: Path
 ) -> None:
-    """With --keep-object only what changed travels the second time."""
+    """With --keep-object the second push sends only what changed."""
     commands.run("push", disk, "--name", "golden", "--keep-object")
     with disk.open("r+b") as file:
         file.seek(5 << 20)
@@ -141,7 +143,7 @@ def test_a_kept_object_is_the_base_of_the_next_build(
 
 
 def test_the_image_check_is_reported(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
-    """--detection-strategy Standard shows what the service found; it never fails the push."""
+    """--detection-strategy Standard shows the result of the check, which never fails the push."""
     sandbox.state.configure(
         image_check_items=({"Name": "GUESTOS.Fstab", "Value": "Invalid", "RiskLevel": "High", "RiskCode": "Fstab.Bad"},)
     )

@@ -1,4 +1,4 @@
-"""Tests of pushes stopped by signals: what they report, leave, and do when run again."""
+"""Tests of pushes interrupted by signals: their message, what is kept, and the next run."""
 
 import signal
 import time
@@ -15,30 +15,30 @@ from tests.flows.commands import Commands
 from tests.flows.fork_server import Forked
 from tests.steered import import_calls
 
-PATIENCE_S = 60
+LIMIT_S = 60
 
 
-def eventually(holds: Callable[[], bool]) -> None:
-    """Wait until something holds; fails when it does not in a minute."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to hold"
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until a condition is true, for a minute at most."""
+    deadline = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not become true"
         time.sleep(0.02)
 
 
 def ended(running: Forked) -> tuple[int, str, str]:
     """Wait for a command to end."""
-    return running.communicate(limit_s=PATIENCE_S)
+    return running.communicate(limit_s=LIMIT_S)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_during_the_upload_keeps_what_is_there(
+def test_a_signal_during_the_upload_keeps_the_parts(
     commands: Commands, sandbox: Sandbox, disk: Path, number: signal.Signals
 ) -> None:
-    """It stops with 130, says how to go on and how to clean up, and the next run sends only the rest."""
+    """Exit code 130; the message has the commands to resume and to clean up, and the next run sends the rest."""
     sandbox.faults.add(Fault(operation="UploadPart", effect="delay", delay_s=1.0, nth=2, count=None))
     running = commands.start("push", disk, "--jobs", "1")
-    eventually(lambda: bool(sandbox.requests.entries("UploadPart")))
+    wait_until(lambda: bool(sandbox.requests.entries("UploadPart")))
     running.kill(number)
     code, out, err = ended(running)
     assert (code, out) == (130, "")
@@ -52,11 +52,11 @@ def test_a_signal_during_the_upload_keeps_what_is_there(
     assert "in OSS already" in again.err
 
 
-def test_a_signal_during_the_import_detaches(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
-    """The import goes on without us; 130 says by which task, and the same command finishes."""
+def test_a_signal_during_the_import_leaves_it_running(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """Exit code 130 with the task of the import; the same command waits for its end."""
     sandbox.state.configure(import_s=3600.0)
     running = commands.start("push", disk)
-    eventually(lambda: bool(sandbox.requests.entries("DescribeTaskAttribute")))
+    wait_until(lambda: bool(sandbox.requests.entries("DescribeTaskAttribute")))
     running.kill(signal.SIGINT)
     code, out, err = ended(running)
     assert (code, out) == (130, "")
@@ -68,10 +68,10 @@ def test_a_signal_during_the_import_detaches(commands: Commands, sandbox: Sandbo
 
 
 def test_cancel_on_interrupt_cancels_the_task(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
-    """With --cancel-on-interrupt the task is cancelled, and the next run imports without another upload."""
+    """The next run imports without another upload."""
     sandbox.state.configure(import_s=3600.0)
     running = commands.start("push", disk, "--cancel-on-interrupt")
-    eventually(lambda: bool(sandbox.requests.entries("DescribeTaskAttribute")))
+    wait_until(lambda: bool(sandbox.requests.entries("DescribeTaskAttribute")))
     running.kill(signal.SIGTERM)
     code, _, err = ended(running)
     assert code == 130
@@ -82,11 +82,11 @@ def test_cancel_on_interrupt_cancels_the_task(commands: Commands, sandbox: Sandb
     assert len(sandbox.requests.entries("UploadPart")) == sent
 
 
-def test_a_second_signal_leaves_at_once(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
-    """Whoever does not want to wait for the first Ctrl-C leaves with the second."""
+def test_a_second_signal_ends_the_command_at_once(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """The command does not wait for the response to its request."""
     sandbox.faults.add(Fault(operation="GetCallerIdentity", effect="delay", delay_s=20.0))
     running = commands.start("push", disk)
-    eventually(lambda: not sandbox.faults.active())
+    wait_until(lambda: not sandbox.faults.active())
     running.kill(signal.SIGINT)
     time.sleep(0.2)
     running.kill(signal.SIGINT)
@@ -97,9 +97,9 @@ def test_a_second_signal_leaves_at_once(commands: Commands, sandbox: Sandbox, di
 
 
 def test_a_task_can_be_listed_shown_and_cancelled(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
-    """`task` works on any import of the account, without a journal of ours.
+    """`task` works on any import of the account, also without a journal.
 
-    The name of the image is that of ECS, or of the journal once a cancelled import has removed the image.
+    The image name comes from ECS, or from the journal after a cancelled import has removed the image.
     """
     sandbox.state.configure(import_s=3600.0)
     task_id = commands.run("push", disk, "--no-wait", "--name", "golden").out.strip()

@@ -1,6 +1,6 @@
-"""Tests of a push killed at each of its steps and run again: one image, one object, no second import.
+"""Tests of a push that is killed at a step and repeated: one image, no second import, nothing left in the bucket.
 
-A step is a call of a service or a line of the journal; death comes before it or right after it. The default run takes a
+A step is a call of a service or a write to the journal; the push is killed before or after it. The default run takes a
 sample of the steps, `pytest -m slow tests/flows/test_killed.py` all of them.
 """
 
@@ -19,28 +19,28 @@ from tests.flows.commands import LIMIT_S, command_environment
 from tests.flows.disks import MIB, write_disk
 from tests.flows.fork_server import ForkServer
 
-LIVES = 0  # a step number that never comes
+NEVER = 0  # no step has this number
 
 
-class Graveyard:
-    """Runs pushes that die, each in a cloud and with a disk of its own."""
+class KilledPushes:
+    """Pushes of one disk, to sandboxes of the caller."""
 
-    def __init__(self, place: Path, forks: ForkServer) -> None:
-        self._place = place
+    def __init__(self, directory: Path, forks: ForkServer) -> None:
+        self._directory = directory
         self._forks = forks
-        self.disk = write_disk(place / "disk.raw")
+        self.disk = write_disk(directory / "disk.raw")
 
-    def order(
+    def push(
         self,
         sandbox: Sandbox,
         state: Path,
         *,
-        die_at: int,
-        after: bool,
+        kill_at: int = NEVER,
+        after: bool = False,
         extra: tuple[str, ...] = (),
         ahead_s: float = 0.0,
     ) -> Any:
-        """Run a push, to its end or to its death; `ahead_s` is how far the clock of the sandbox is ahead."""
+        """Push until the end or until the kill, and return the result; the clock of the sandbox is `ahead_s` ahead."""
         arguments = [
             str(self.disk),
             "--endpoint-url",
@@ -50,68 +50,69 @@ class Graveyard:
             "--state-dir",
             str(state),
         ]
-        order = {"arguments": [*arguments, "--jobs", "1", *extra], "die_at": die_at, "after": after, "ahead_s": ahead_s}
+        job = {"arguments": [*arguments, "--jobs", "1", *extra], "kill_at": kill_at, "after": after, "ahead_s": ahead_s}
         forked = self._forks.start(
             [],
-            environment=command_environment(self._place / "home", sandbox),
-            cwd=self._place,
-            call=("tests.flows.mortal:push_or_die", order),
+            environment=command_environment(self._directory / "home", sandbox),
+            cwd=self._directory,
+            call=("tests.flows.killed_push:run", job),
         )
         code, out, err = forked.communicate(limit_s=LIMIT_S)
         return json.loads(out) if code == 0 else {"killed": -code, "err": err}
 
 
 @pytest.fixture
-def graveyard(tmp_path: Path, forks: ForkServer) -> Graveyard:
-    """Return what runs pushes that die."""
-    return Graveyard(tmp_path / "graveyard", forks)
+def pushes(tmp_path: Path, forks: ForkServer) -> KilledPushes:
+    """Return pushes of a disk of 8 MiB."""
+    return KilledPushes(tmp_path / "pushes", forks)
 
 
-def die_and_rise(graveyard: Graveyard, place: Path, *, die_at: int, after: bool, extra: tuple[str, ...]) -> None:
-    """Kill a push at one step, run it again, and look at what the cloud holds then."""
-    with Sandbox.start(place / "cloud", settings=Settings(import_s=5.0)) as sandbox:
-        fate = {"die_at": die_at, "after": after, "extra": extra}
-        died = graveyard.order(sandbox, place / "state", die_at=die_at, after=after, extra=extra)
-        assert died.get("killed") == 9, (fate, died)
-        rose = graveyard.order(sandbox, place / "state", die_at=LIVES, after=False, extra=extra)
-        assert "image_id" in rose, (fate, rose)
+def kill_and_repeat(
+    pushes: KilledPushes, directory: Path, *, kill_at: int, after: bool, extra: tuple[str, ...]
+) -> None:
+    """Kill a push at a step, repeat it, and check images, objects and uploads."""
+    with Sandbox.start(directory / "cloud", settings=Settings(import_s=5.0)) as sandbox:
+        case = {"kill_at": kill_at, "after": after, "extra": extra}
+        killed = pushes.push(sandbox, directory / "state", kill_at=kill_at, after=after, extra=extra)
+        assert killed.get("killed") == 9, (case, killed)
+        repeated = pushes.push(sandbox, directory / "state", extra=extra)
+        assert "image_id" in repeated, (case, repeated)
         ecs = sandbox.state.part(Ecs)
-        alive = [image.id for image in ecs.images.values() if image.name == "disk"]
-        assert alive == [rose["image_id"]], fate
-        assert len(ecs.images) == (2 if "rename" in extra else 1), fate
+        found = [image.id for image in ecs.images.values() if image.name == "disk"]
+        assert found == [repeated["image_id"]], case
+        assert len(ecs.images) == (2 if "rename" in extra else 1), case
         (bucket,) = sandbox.state.part(OssState).buckets.values()
-        assert (list(bucket.versions), list(bucket.uploads)) == ([], []), fate
+        assert (list(bucket.versions), list(bucket.uploads)) == ([], []), case
 
 
-def steps_of(graveyard: Graveyard, place: Path, *extra: str) -> list[str]:
-    """Return the steps of a push that nobody kills."""
-    with Sandbox.start(place / "cloud", settings=Settings(import_s=5.0)) as sandbox:
-        lived = graveyard.order(sandbox, place / "state", die_at=LIVES, after=False, extra=extra)
-    assert "image_id" in lived, lived
-    return list(lived["steps"])
+def steps_of(pushes: KilledPushes, directory: Path, *extra: str) -> list[str]:
+    """Return the steps of a push that is not killed."""
+    with Sandbox.start(directory / "cloud", settings=Settings(import_s=5.0)) as sandbox:
+        whole = pushes.push(sandbox, directory / "state", extra=extra)
+    assert "image_id" in whole, whole
+    return list(whole["steps"])
 
 
-def kill_at(graveyard: Graveyard, place: Path, *extra: str, every: int, first: int = 1) -> list[str]:
-    """Kill a push before and after every so-manyth step, and return the steps of one that was not killed."""
-    steps = steps_of(graveyard, place / "alive", *extra)
+def kill_at_steps(pushes: KilledPushes, directory: Path, *extra: str, every: int, first: int = 1) -> list[str]:
+    """Kill a push before and after each `every`-th step, and return the steps of a push that is not killed."""
+    steps = steps_of(pushes, directory / "whole", *extra)
     assert len(steps) > 20
     for number in range(first, len(steps) + 1, every):
         for after in (False, True):
-            spot = place / f"{number}-{after}"
-            die_and_rise(graveyard, spot, die_at=number, after=after, extra=extra)
+            kill_and_repeat(pushes, directory / f"{number}-{after}", kill_at=number, after=after, extra=extra)
     return steps
 
 
-def test_a_push_killed_at_a_step_ends_in_one_image(graveyard: Graveyard, tmp_path: Path) -> None:
-    """A sample of the steps, before and after each: one image, no second import, nothing left in the bucket."""
-    kill_at(graveyard, tmp_path, every=19, first=5)
+def test_a_push_killed_at_a_step_ends_in_one_image(pushes: KilledPushes, tmp_path: Path) -> None:
+    """For a sample of the steps: one image, no second import, nothing left in the bucket."""
+    kill_at_steps(pushes, tmp_path, every=19, first=5)
 
 
 @pytest.mark.slow
-def test_a_push_killed_at_any_step_ends_in_one_image(graveyard: Graveyard, tmp_path: Path) -> None:
-    """Each single step, before and after it. The zeros are long enough to grow the zero object by 32 copies."""
-    write_disk(graveyard.disk, size_bytes=64 * MIB, data_at=(1, 40))
-    steps = kill_at(graveyard, tmp_path, every=1)
+def test_a_push_killed_at_any_step_ends_in_one_image(pushes: KilledPushes, tmp_path: Path) -> None:
+    """For all steps. The zeros of the disk are so long that the zero object is grown by 32 copies."""
+    write_disk(pushes.disk, size_bytes=64 * MIB, data_at=(1, 40))
+    steps = kill_at_steps(pushes, tmp_path, every=1)
     assert steps.count("copy_part") > 32, steps
 
 
@@ -124,57 +125,58 @@ BOOT_TEST = (
     "--security-group",
     "sg-sandbox-cn-hangzhou",
 )
-QUICK = Settings(import_s=5.0, instance_console="boots", instance_pending_s=3.0, instance_start_s=3.0)
+BOOT_SETTINGS = Settings(import_s=5.0, instance_console="boots", instance_pending_s=3.0, instance_start_s=3.0)
 
 
-def instances_of(sandbox: Sandbox) -> int:
+def count_instances(sandbox: Sandbox) -> int:
     """Return the number of instances that exist now."""
     refresh(sandbox.state)
     return len(sandbox.state.part(Ecs).instances)
 
 
-def started_in(sandbox: Sandbox) -> int:
+def count_started(sandbox: Sandbox) -> int:
     """Return the number of instances that were ever started."""
     tokens = sandbox.state.part(Ecs).tokens.values()
     return len({json.dumps(one.answer) for one in tokens if "InstanceIdSets" in one.answer})
 
 
-def kill_a_boot_test(graveyard: Graveyard, place: Path, *, every: int, sides: tuple[bool, ...]) -> None:
-    """Kill a push with a boot test before and after every so-manyth step; each other time nobody runs it soon."""
-    with Sandbox.start(place / "alive", settings=QUICK) as sandbox:
-        steps = graveyard.order(sandbox, place / "state", die_at=LIVES, after=False, extra=BOOT_TEST)["steps"]
-    # What comes before is what other pushes do, too.
+def kill_boot_test_at_steps(pushes: KilledPushes, directory: Path, *, every: int, sides: tuple[bool, ...]) -> None:
+    """Kill a push with a boot test at each `every`-th step; after an even step, repeat it 46 minutes later.
+
+    `sides` says whether it is killed before (False) or after (True) the step.
+    """
+    with Sandbox.start(directory / "whole", settings=BOOT_SETTINGS) as sandbox:
+        steps = pushes.push(sandbox, directory / "state", extra=BOOT_TEST)["steps"]
+    # The steps before are those of a push without a boot test.
     first = steps.index("vswitches") + 1
     for number in range(first, len(steps) + 1, every):
         for after in sides:
-            spot, is_late = place / f"{number}-{after}", number % 2 == 0
-            fate = {"die_at": number, "after": after, "step": steps[number - 1], "late": is_late}
-            with Sandbox.start(spot / "cloud", settings=QUICK) as sandbox:
-                died = graveyard.order(sandbox, spot / "state", die_at=number, after=after, extra=BOOT_TEST)
-                if "image_id" in died:  # one poll less than in the run that counted the steps
-                    assert number > len(steps) - 5, fate
+            run, is_late = directory / f"{number}-{after}", number % 2 == 0
+            case = {"kill_at": number, "after": after, "step": steps[number - 1], "late": is_late}
+            with Sandbox.start(run / "cloud", settings=BOOT_SETTINGS) as sandbox:
+                killed = pushes.push(sandbox, run / "state", kill_at=number, after=after, extra=BOOT_TEST)
+                if "image_id" in killed:  # one poll less than in the run that counted the steps
+                    assert number > len(steps) - 5, case
                     continue
-                assert died.get("killed") == 9, (fate, died)
-                assert instances_of(sandbox) <= 1, fate
+                assert killed.get("killed") == 9, (case, killed)
+                assert count_instances(sandbox) <= 1, case
                 ahead_s = 46 * 60.0 if is_late else 0.0
                 sandbox.clock.advance(ahead_s)
-                assert instances_of(sandbox) <= (not is_late), fate
-                rose = graveyard.order(
-                    sandbox, spot / "state", die_at=LIVES, after=False, extra=BOOT_TEST, ahead_s=ahead_s
-                )
-                assert "image_id" in rose, (fate, rose)
-                assert [one.name for one in sandbox.state.part(Ecs).images.values()] == ["disk"], fate
-                assert instances_of(sandbox) == 0, fate
-                # One that ECS released before its verdict was known makes way for a second one.
-                assert started_in(sandbox) <= 1 + is_late, fate
+                assert count_instances(sandbox) <= (not is_late), case
+                repeated = pushes.push(sandbox, run / "state", extra=BOOT_TEST, ahead_s=ahead_s)
+                assert "image_id" in repeated, (case, repeated)
+                assert [one.name for one in sandbox.state.part(Ecs).images.values()] == ["disk"], case
+                assert count_instances(sandbox) == 0, case
+                # If ECS released the first one before its verdict was known, a second one is started.
+                assert count_started(sandbox) <= 1 + is_late, case
 
 
-def test_a_boot_test_killed_at_a_step_ends_in_one_image_and_no_instance(graveyard: Graveyard, tmp_path: Path) -> None:
-    """A few of the steps: no second instance beside the first, none outlives its release, none at the end."""
-    kill_a_boot_test(graveyard, tmp_path, every=19, sides=(True,))
+def test_a_boot_test_killed_at_a_step_ends_in_one_image_and_no_instance(pushes: KilledPushes, tmp_path: Path) -> None:
+    """For a sample of the steps: no two instances at once, none after its release time, none at the end."""
+    kill_boot_test_at_steps(pushes, tmp_path, every=19, sides=(True,))
 
 
 @pytest.mark.slow
-def test_a_boot_test_killed_at_any_step_ends_in_one_image_and_no_instance(graveyard: Graveyard, tmp_path: Path) -> None:
-    """Each single step, before and after it."""
-    kill_a_boot_test(graveyard, tmp_path, every=1, sides=(False, True))
+def test_a_boot_test_killed_at_any_step_ends_in_one_image_and_no_instance(pushes: KilledPushes, tmp_path: Path) -> None:
+    """For all steps, before and after each."""
+    kill_boot_test_at_steps(pushes, tmp_path, every=1, sides=(False, True))

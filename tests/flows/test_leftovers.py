@@ -1,4 +1,4 @@
-"""Tests that what costs money in OSS is named, by the push that leaves it there and by `cleanup`."""
+"""Tests of leftovers in OSS, which cost money: the push that leaves them names them, and `cleanup` removes them."""
 
 import shlex
 from pathlib import Path
@@ -11,26 +11,26 @@ from tests.flows.disks import write_disk
 
 
 def only_bucket(sandbox: Sandbox) -> Bucket:
-    """Return the one bucket that there is."""
+    """Return the only bucket."""
     (bucket,) = sandbox.state.part(OssState).buckets.values()
     return bucket
 
 
-def advised(ran: Ran) -> list[str]:
-    """Return the arguments of the command that the remedy names for giving up."""
+def cleanup_command(ran: Ran) -> list[str]:
+    """Return the arguments of the cleanup command in the remedy."""
     (command,) = [word for word in ran.json["remedy"].split("`") if word.startswith("aliyun-import cleanup")]
     return shlex.split(command)[1:]
 
 
 def refuse_parts(sandbox: Sandbox, *, key: str = "") -> None:
-    """Let every part be refused."""
+    """Refuse every part."""
     sandbox.faults.add(Fault(operation="UploadPart", key=key, count=None, status=403, code="AccessDenied"))
 
 
-def test_an_unfinished_upload_elsewhere_is_removed_by_the_command_in_the_remedy(
+def test_an_unfinished_upload_in_another_bucket_is_removed_by_the_command_in_the_remedy(
     commands: Commands, sandbox: Sandbox, disk: Path
 ) -> None:
-    """In a bucket and under a key of the user's own; who looks into the tool's bucket is told of the other one."""
+    """The bucket and the key are the user's; `cleanup` without --bucket names that bucket."""
     sandbox.state.part(OssState).add_bucket("my-bucket", region="cn-hangzhou", owner_id=sandbox.account_id)
     refuse_parts(sandbox)
     options = ("--bucket", "my-bucket", "--key", "images/web 1.raw")
@@ -40,16 +40,16 @@ def test_an_unfinished_upload_elsewhere_is_removed_by_the_command_in_the_remedy(
     listed = commands.run("cleanup", "--remove", "images/*")
     assert "--bucket my-bucket" in listed.err
     assert "No leftover has the key 'images/*'" in listed.err
-    removed = commands.run(*advised(failed), environment={"ALIYUN_IMPORT_REGION": None})
+    removed = commands.run(*cleanup_command(failed), environment={"ALIYUN_IMPORT_REGION": None})
     assert removed.code == 0, removed.err
     bucket = only_bucket(sandbox)
     assert (dict(bucket.uploads), dict(bucket.versions)) == ({}, {})
 
 
-def test_the_first_disk_is_named_when_the_second_fails(
+def test_both_disks_are_named_if_the_upload_of_the_second_fails(
     commands: Commands, sandbox: Sandbox, disk: Path, tmp_path: Path
 ) -> None:
-    """Both the object that is whole and the upload that is not."""
+    """The remedy names the complete object and the unfinished upload."""
     data = write_disk(tmp_path / "data.raw", seed=2)
     refuse_parts(sandbox, key="data-1")
     failed = commands.run("push", disk, "--data-disk", data, "--output", "json")
@@ -61,7 +61,7 @@ def test_the_first_disk_is_named_when_the_second_fails(
 
 
 def test_the_object_of_an_earlier_build_is_named(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
-    """An import failed, and the disk was repaired: the next push has no use for the first object, and says so."""
+    """After a failed import and a change of the disk, the next push names the object that it does not use."""
     sandbox.state.configure(import_outcome="failed", import_error=("InternalError", "The snapshot could not be made."))
     failed = commands.run("push", disk, "--output", "json")
     (key,) = only_bucket(sandbox).versions
@@ -70,19 +70,19 @@ def test_the_object_of_an_earlier_build_is_named(commands: Commands, sandbox: Sa
     write_disk(disk, seed=2)
     repaired = commands.run("push", disk)
     assert repaired.code == 0, repaired.err
-    assert shlex.join(advised(failed)) in repaired.err
+    assert shlex.join(cleanup_command(failed)) in repaired.err
     assert list(only_bucket(sandbox).versions) == [key]
 
 
-def test_the_result_has_the_name_of_the_command(commands: Commands) -> None:
-    """Scripts that call the former name read what they always read."""
+def test_the_result_has_the_name_that_was_called(commands: Commands) -> None:
+    """Scripts that call `leftovers`, the former name, get the same document."""
     for name in ("cleanup", "leftovers"):
         document = commands.run(name, "--output", "json").json
         assert (document["command"], document["leftovers"], document["removed"]) == (name, [], [])
 
 
-def test_what_a_running_import_reads_is_not_removed(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
-    """It is marked with its task, and refused before anything else is removed; --force removes it."""
+def test_an_object_that_a_running_import_reads_is_not_removed(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """It is listed with its task; its removal is refused before anything is removed, unless --force is given."""
     kept = commands.run("push", disk, "--name", "kept", "--keep-object", "--output", "json").json["objects"][0]["key"]
     sandbox.state.configure(import_s=3600.0)
     running = commands.run("push", disk, "--name", "web", "--no-wait", "--output", "json").json
@@ -100,8 +100,8 @@ def test_what_a_running_import_reads_is_not_removed(commands: Commands, sandbox:
     assert [one["key"] for one in forced.json["removed"]] == [key]
 
 
-def test_an_object_that_was_removed_does_not_stay(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
-    """The import fails, and the same command uploads it again."""
+def test_an_object_that_was_removed_is_uploaded_again(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """The import fails, and the same command creates another image."""
     sandbox.state.configure(import_s=3600.0)
     running = commands.run("push", disk, "--no-wait", "--output", "json").json
     commands.run("cleanup", "--remove", "aliyun-import/*", "--force")
@@ -112,8 +112,10 @@ def test_an_object_that_was_removed_does_not_stay(commands: Commands, sandbox: S
     assert repeated.json["image_id"] != running["image_id"]
 
 
-def test_without_the_right_to_see_imports_nothing_is_removed(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
-    """The list says that it does not know; --force removes."""
+def test_without_permission_to_list_imports_nothing_is_removed(
+    commands: Commands, sandbox: Sandbox, disk: Path
+) -> None:
+    """A warning says that running imports are unknown; --force removes the objects."""
     commands.run("push", disk, "--keep-object")
     sandbox.faults.add(Fault(operation="DescribeImages", count=None, status=403, code="Forbidden.RAM"))
     listed = commands.run("cleanup", "--output", "plain")
@@ -124,10 +126,10 @@ def test_without_the_right_to_see_imports_nothing_is_removed(commands: Commands,
     assert not only_bucket(sandbox).versions
 
 
-def test_an_upload_that_was_begun_twice_is_found_after_the_push(
+def test_an_upload_that_was_started_twice_is_found_after_the_push(
     commands: Commands, sandbox: Sandbox, disk: Path
 ) -> None:
-    """The answer to the first beginning was lost; the second made the object, which was removed at the end."""
+    """The response to the first start was lost; the second upload made the object, which the push removed."""
     sandbox.state.part(OssState).add_bucket("my-bucket", region="cn-hangzhou", owner_id=sandbox.account_id)
     options = ("--bucket", "my-bucket", "--key", "images/web.raw")
     sandbox.faults.add(Fault(operation="InitiateMultipartUpload", key="images/", effect="lose-answer"))
@@ -136,5 +138,5 @@ def test_an_upload_that_was_begun_twice_is_found_after_the_push(
     assert len(only_bucket(sandbox).uploads) == 1
     listed = commands.run("cleanup", "--bucket", "my-bucket", "--output", "json").json["leftovers"]
     assert [one["kind"] for one in listed] == ["unfinished upload"]
-    # Nothing of an object is left there, so who looks elsewhere is not sent there.
+    # No object is left in my-bucket, so cleanup of the staging bucket does not name it.
     assert "my-bucket" not in commands.run("cleanup").err

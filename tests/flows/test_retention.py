@@ -7,13 +7,13 @@ from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.ecs.state import Ecs
 from aliyun_import.sandbox.server import Sandbox
 from tests.flows.commands import Commands
-from tests.flows.test_push import keys
+from tests.flows.test_push import object_keys
 
 MIB = 1 << 20
 
 
-def nightly(commands: Commands, disk: Path, *options: str) -> dict[str, object]:
-    """Push another build of a disk as a nightly job does."""
+def push_build(commands: Commands, disk: Path, *options: str) -> dict[str, object]:
+    """Change the disk, and push it as a nightly job does."""
     with disk.open("r+b") as file:
         file.seek(5 * MIB)
         file.write(str(time.monotonic_ns()).encode())
@@ -24,56 +24,56 @@ def nightly(commands: Commands, disk: Path, *options: str) -> dict[str, object]:
     return ran.json
 
 
-def bases(sandbox: Sandbox) -> list[str]:
+def kept_keys(sandbox: Sandbox) -> list[str]:
     """Return the keys of the kept objects."""
-    return [key for key in keys(sandbox) if not key.endswith(".manifest")]
+    return [key for key in object_keys(sandbox) if not key.endswith(".manifest")]
 
 
-def test_a_nightly_push_keeps_as_many_as_it_is_told(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
-    """Of the objects and of the replaced images the newest stay, each object with its manifest."""
+def test_keep_last_keeps_the_newest_objects_and_images(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """The newest objects stay, with their manifests, and the newest replaced images."""
     last: dict[str, object] = {}
     for _ in range(4):
-        last = nightly(commands, disk, "--keep-last", "2")
+        last = push_build(commands, disk, "--keep-last", "2")
         sandbox.clock.advance(2)
     objects = last["objects"]
     assert isinstance(objects, list)
-    assert len(bases(sandbox)) == 2
-    assert objects[0]["key"] in bases(sandbox)
-    assert len(keys(sandbox)) == 4
+    assert len(kept_keys(sandbox)) == 2
+    assert objects[0]["key"] in kept_keys(sandbox)
+    assert len(object_keys(sandbox)) == 4
     names = sorted(one.name for one in sandbox.state.part(Ecs).images.values())
     assert (names[0], len(names)) == ("golden", 3)
     kept = last["kept"]
     assert isinstance(kept, dict)
-    assert sorted(kept["objects"]) == sorted(bases(sandbox))
+    assert sorted(kept["objects"]) == sorted(kept_keys(sandbox))
     assert (kept["object_bytes"], len(kept["images"])) == (16 * MIB, 2)
 
 
-def test_all_is_kept_and_named_without_it(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
-    """The summary says how much that is in all."""
-    nightly(commands, disk)
-    nightly(commands, disk)
+def test_without_keep_last_all_is_kept_and_named(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """The summary has the total size."""
+    push_build(commands, disk)
+    push_build(commands, disk)
     with disk.open("r+b") as file:
         file.write(b"another")
     ran = commands.run("push", disk, "--name", "golden", "--keep-object", "--replace", "rename", "--force")
-    assert len(bases(sandbox)) == 3
+    assert len(kept_keys(sandbox)) == 3
     assert "3 objects, 24 MiB in all" in ran.err
 
 
 def test_nothing_is_removed_while_another_import_runs(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
-    """It may read one of the objects."""
-    nightly(commands, disk, "--keep-last", "1")
+    """The other import may read one of the objects."""
+    push_build(commands, disk, "--keep-last", "1")
     other = disk.with_name("other.raw")
     other.write_bytes(disk.read_bytes())
     sandbox.state.configure(import_s=3600.0)
     assert commands.run("push", other, "--name", "other", "--no-wait").code == 0
     sandbox.state.configure(import_s=0.1)
-    nightly(commands, disk, "--keep-last", "1")
-    assert len([key for key in bases(sandbox) if "golden" in key]) == 2
+    push_build(commands, disk, "--keep-last", "1")
+    assert len([key for key in kept_keys(sandbox) if "golden" in key]) == 2
 
 
-def test_what_cannot_be_removed_is_a_warning(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
-    """The image exists, and that is the result."""
-    nightly(commands, disk, "--keep-last", "1")
+def test_an_object_that_cannot_be_removed_is_a_warning(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
+    """The push succeeds, because the image exists."""
+    push_build(commands, disk, "--keep-last", "1")
     sandbox.faults.add(Fault(operation="DeleteObject", key="golden", count=None, status=403, code="AccessDenied"))
     with disk.open("r+b") as file:
         file.seek(6 * MIB)
@@ -84,13 +84,13 @@ def test_what_cannot_be_removed_is_a_warning(commands: Commands, sandbox: Sandbo
     assert "is beyond --keep-last and could not be removed" in ran.err
 
 
-def test_it_needs_something_that_is_kept(commands: Commands, disk: Path) -> None:
+def test_keep_last_needs_keep_object_or_replace(commands: Commands, disk: Path) -> None:
     """An option without an effect is refused."""
     assert commands.run("push", disk, "--keep-last", "3").code == 2
 
 
 def test_pushes_are_listed_with_their_state(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
-    """Finished, importing, refused while uploading: from the journals alone, without the cloud."""
+    """Finished, importing, uploading: the states come from the journals, without a request."""
     assert commands.run("pushes").out == ""
     assert commands.run("push", disk, "--name", "done").code == 0
     sandbox.state.configure(import_s=3600.0)
@@ -109,8 +109,8 @@ def test_pushes_are_listed_with_their_state(commands: Commands, sandbox: Sandbox
     damaged.unlink()
 
 
-def test_finished_pushes_are_forgotten_on_request(commands: Commands, disk: Path) -> None:
-    """Their journals go, the others stay; run again, such a push finds its image."""
+def test_forget_finished_removes_the_journals_of_finished_pushes(commands: Commands, disk: Path) -> None:
+    """A repeated push finds its image without the journal."""
     first = commands.run("push", disk, "--name", "done", "--output", "json").json
     ran = commands.run("pushes", "--forget-finished", "--output", "json")
     assert [one["name"] for one in ran.json["removed"]] == ["done"]

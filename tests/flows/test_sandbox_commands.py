@@ -1,4 +1,4 @@
-"""Tests of the commands around the sandbox: serve in a process of its own, disk, and push --sandbox."""
+"""Tests of the group `sandbox` and of push --sandbox."""
 
 import datetime
 import ipaddress
@@ -22,7 +22,7 @@ from aliyun_import.sandbox.ecs.state import Ecs
 from aliyun_import.sandbox.server import Sandbox
 from tests.flows.commands import Commands, Ran
 
-NOBODY = {
+NO_ACCOUNT = {
     "ALIYUN_IMPORT_ENDPOINT_URL": None,
     "ALIYUN_IMPORT_REGION": None,
     "ALIBABA_CLOUD_ACCESS_KEY_ID": None,
@@ -32,8 +32,8 @@ NOBODY = {
 
 @contextmanager
 def served(commands: Commands, *arguments: str | Path) -> Iterator[dict[str, str | None]]:
-    """Run `sandbox serve` in a process of its own, and read the environment that it prints."""
-    running = commands.start("sandbox", "serve", "--import-time", "0.1s", *arguments, environment=NOBODY)
+    """Run `sandbox serve` in a process of its own, and yield the environment that it prints."""
+    running = commands.start("sandbox", "serve", "--import-time", "0.1s", *arguments, environment=NO_ACCOUNT)
     environment: dict[str, str | None] = {}
     for line in running.stdout:
         if line.startswith("#"):
@@ -47,8 +47,8 @@ def served(commands: Commands, *arguments: str | Path) -> Iterator[dict[str, str
         assert running.communicate(limit_s=30)[0] == 0
 
 
-def self_signed(place: Path) -> Path:
-    """Make a certificate for 127.0.0.1 with its key, in one PEM file."""
+def self_signed(directory: Path) -> Path:
+    """Write a certificate for 127.0.0.1 and its key to one PEM file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sandbox")])
     now = datetime.datetime.now(datetime.UTC)
@@ -65,7 +65,7 @@ def self_signed(place: Path) -> Path:
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
     )
-    path = place / "sandbox.pem"
+    path = directory / "sandbox.pem"
     path.write_bytes(
         certificate.public_bytes(serialization.Encoding.PEM)
         + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
@@ -73,27 +73,27 @@ def self_signed(place: Path) -> Path:
     return path
 
 
-def test_a_sandbox_in_another_process_takes_the_same_push(commands: Commands, disk: Path) -> None:
-    """What `sandbox serve` prints is all that a push needs."""
+def test_a_push_uses_the_environment_that_serve_prints(commands: Commands, disk: Path) -> None:
+    """It needs no other variable."""
     with served(commands) as environment:
         ran = commands.run("push", disk, environment=environment)
         assert ran.code == 0, ran.err
         assert ran.out.startswith("m-sandbox")
 
 
-def test_it_serves_https_with_a_certificate(commands: Commands, disk: Path, tmp_path: Path) -> None:
-    """Both SDKs trust the certificate that one variable names; without it the push is exit 4 or 6, with the reason."""
+def test_a_sandbox_serves_https_with_a_certificate(commands: Commands, disk: Path, tmp_path: Path) -> None:
+    """The client trusts the certificate in SSL_CERT_FILE; without it the push fails, and the error names the reason."""
     certificate = self_signed(tmp_path)
     with served(commands, "--certificate", certificate) as environment:
         assert str(environment["ALIYUN_IMPORT_ENDPOINT_URL"]).startswith("https://")
         ran = commands.run("push", disk, environment={**environment, "SSL_CERT_FILE": str(certificate)})
         assert ran.code == 0, ran.err
-        stranger = commands.run("push", disk, "--output", "json", environment=environment)
-        assert stranger.code != 0
-        assert "certificate" in stranger.json["summary"] + stranger.json["cause"]
+        untrusted = commands.run("push", disk, "--output", "json", environment=environment)
+        assert untrusted.code != 0
+        assert "certificate" in untrusted.json["summary"] + untrusted.json["cause"]
 
 
-def test_one_service_can_be_sent_elsewhere(commands: Commands, disk: Path) -> None:
+def test_one_service_can_have_another_endpoint(commands: Commands, disk: Path) -> None:
     """ALIYUN_IMPORT_ENDPOINT_URL_RAM overrides RAM alone."""
     with served(commands) as environment:
         wrong = {**environment, "ALIYUN_IMPORT_ENDPOINT_URL_RAM": "http://127.0.0.1:9"}
@@ -102,12 +102,12 @@ def test_one_service_can_be_sent_elsewhere(commands: Commands, disk: Path) -> No
         assert "RAM" in ran.json["summary"]
 
 
-def test_push_with_a_sandbox_of_its_own_needs_nothing(commands: Commands, disk: Path) -> None:
-    """--sandbox needs no credentials, and nothing of it stays behind."""
+def test_push_with_sandbox_needs_no_credentials(commands: Commands, disk: Path) -> None:
+    """It leaves no file and no journal."""
     temporary = commands.home / "tmp"
     temporary.mkdir(parents=True)
     ran = commands.run(
-        "push", disk, "--region", "cn-hangzhou", "--sandbox", environment={**NOBODY, "TMPDIR": str(temporary)}
+        "push", disk, "--region", "cn-hangzhou", "--sandbox", environment={**NO_ACCOUNT, "TMPDIR": str(temporary)}
     )
     assert ran.code == 0, ran.err
     assert ran.out.startswith("m-sandbox")
@@ -115,8 +115,8 @@ def test_push_with_a_sandbox_of_its_own_needs_nothing(commands: Commands, disk: 
     assert not commands.state.exists()
 
 
-def test_the_sample_disk_is_importable_and_never_overwrites(commands: Commands, tmp_path: Path) -> None:
-    """`sandbox disk` writes a disk that passes the checks; run again it is the same; somebody's file is left alone."""
+def test_the_sample_disk_is_importable_and_overwrites_nothing(commands: Commands, tmp_path: Path) -> None:
+    """A repeated `sandbox disk` succeeds; another file at the path is refused and kept."""
     out = tmp_path / "demo.raw"
     assert commands.run("sandbox", "disk", out, "--size", "2G").out == f"{out}\n"
     assert out.stat().st_size == 2 << 30
@@ -128,16 +128,16 @@ def test_the_sample_disk_is_importable_and_never_overwrites(commands: Commands, 
     assert (refused.code, out.read_text()) == (2, "mine")
 
 
-def test_a_port_that_is_taken_is_told(commands: Commands) -> None:
-    """The sandbox says that it can't listen, and what to do."""
+def test_a_port_in_use_is_an_error(commands: Commands) -> None:
+    """The error names --port."""
     port = str(commands.sandbox.port)
     ran = commands.run("sandbox", "serve", "--port", port)
     assert ran.code == 9
     assert "--port" in ran.err
 
 
-def printed(ran: Ran) -> dict[str, str]:
-    """Return the variables that a command printed to be exported."""
+def exported(ran: Ran) -> dict[str, str]:
+    """Return the variables of the export lines that a command printed."""
     lines = [line.removeprefix("export ") for line in ran.out.splitlines() if line.startswith("export ")]
     return {name: shlex.split(value)[0] for name, _, value in (line.partition("=") for line in lines)}
 
@@ -162,8 +162,8 @@ REAL = {
 }
 
 
-def test_run_gives_a_command_the_sandbox_and_nothing_of_the_real_cloud(commands: Commands) -> None:
-    """No key, profile, endpoint or journal of the outer environment; what leads nowhere stays, with the region."""
+def test_run_replaces_the_variables_of_the_real_cloud(commands: Commands) -> None:
+    """No key, profile, endpoint or state directory of the outer environment is passed; region and output are."""
     outer = {
         **REAL,
         "ALIYUN_IMPORT_REGION": "cn-beijing",
@@ -179,17 +179,17 @@ def test_run_gives_a_command_the_sandbox_and_nothing_of_the_real_cloud(commands:
     assert (inner["ALIYUN_IMPORT_REGION"], inner["ALIYUN_IMPORT_OUTPUT"]) == ("cn-beijing", "json")
     assert inner["ALIBABA_CLOUD_ECS_METADATA_DISABLED"] == "true"
     assert inner["NO_PROXY"].split(",")[:2] == ["corp.example.com", "127.0.0.1"]
-    assert not Path(inner["ALIYUN_IMPORT_STATE_DIR"]).parent.exists(), "it ends with the command"
+    assert not Path(inner["ALIYUN_IMPORT_STATE_DIR"]).parent.exists(), "the state directory is removed"
 
 
 @pytest.mark.parametrize(("script", "code"), [("exit 0", 0), ("exit 42", 42), ("kill -TERM $$", 128 + signal.SIGTERM)])
-def test_run_passes_the_exit_code_on(commands: Commands, script: str, code: int) -> None:
-    """As a shell has it, the number of a signal included."""
+def test_run_returns_the_exit_code_of_its_command(commands: Commands, script: str, code: int) -> None:
+    """For a signal it is 128 plus the number, as in a shell."""
     assert commands.run("sandbox", "run", "--", "sh", "-c", script).code == code
 
 
-def test_run_of_what_cannot_be_run(commands: Commands, tmp_path: Path) -> None:
-    """127 for a command that is missing, 126 for one that is no program; and no command is a mistake of usage."""
+def test_run_fails_as_a_shell_does(commands: Commands, tmp_path: Path) -> None:
+    """127 for a missing command, 126 for one that is not executable, and 2 without a command."""
     missing = commands.run("sandbox", "run", "--", "no-such-command")
     assert (missing.code, "no-such-command" in missing.err) == (127, True)
     (tmp_path / "text").write_text("no program")
@@ -197,14 +197,14 @@ def test_run_of_what_cannot_be_run(commands: Commands, tmp_path: Path) -> None:
     assert commands.run("sandbox", "run").code == 2
 
 
-def test_run_stops_its_command_when_it_is_stopped(commands: Commands) -> None:
-    """A signal reaches the command, also one that comes when it has just begun, and its exit code comes back."""
+def test_run_passes_a_signal_to_its_command(commands: Commands) -> None:
+    """Also a signal that arrives right after the start; the exit code is that of the command."""
     script = "trap 'exit 7' TERM; kill -TERM $PPID; while :; do sleep 0.05; done"
     assert commands.run("sandbox", "run", "--", "sh", "-c", script).code == 7
 
 
-def test_a_push_is_rehearsed_under_a_policy(commands: Commands, disk: Path, tmp_path: Path) -> None:
-    """The two lines of the documentation, in one: what the policy lacks is refused with the name of the permission."""
+def test_run_applies_a_policy(commands: Commands, disk: Path, tmp_path: Path) -> None:
+    """A permission that the policy lacks is refused, and the error names it."""
     policy = json.loads(commands.run("role", "policy", "--for", "user").out)
     for statement in policy["Statement"]:
         statement["Action"] = [action for action in statement["Action"] if action != "ecs:ImportImage"]
@@ -215,34 +215,34 @@ def test_a_push_is_rehearsed_under_a_policy(commands: Commands, disk: Path, tmp_
     assert "ecs:ImportImage" in ran.out
 
 
-def test_a_sandbox_in_the_background_is_found_stopped_and_keeps_its_state(commands: Commands, disk: Path) -> None:
-    """`status` prints what `serve` printed; after `stop` and a new start the image is there."""
-    place = commands.home / "kept"
-    options = ("--dir", place, "--import-time", "0.1s")
+def test_a_sandbox_in_the_background_has_status_stop_and_kept_state(commands: Commands, disk: Path) -> None:
+    """`status` prints what `serve` printed; after `stop` and a new start the image still exists."""
+    directory = commands.home / "kept"
+    options = ("--dir", directory, "--import-time", "0.1s")
     started = commands.run("sandbox", "serve", *options, environment={"ALIYUN_IMPORT_BACKGROUND": "true"})
     try:
         assert started.code == 0, started.err
-        shown = commands.run("sandbox", "status", "--dir", place)
+        shown = commands.run("sandbox", "status", "--dir", directory)
         assert shown.out == started.out
-        image = commands.run("push", disk, environment=printed(shown)).out.strip()
+        image = commands.run("push", disk, environment=exported(shown)).out.strip()
         for refused in ("serve", "reset"):
-            ran = commands.run("sandbox", refused, "--dir", place)
-            assert (ran.code, f"sandbox stop --dir {place}" in ran.err) == (9, True), ran.err
+            ran = commands.run("sandbox", refused, "--dir", directory)
+            assert (ran.code, f"sandbox stop --dir {directory}" in ran.err) == (9, True), ran.err
     finally:
-        stopped = commands.run("sandbox", "stop", "--dir", place)
-    assert (stopped.code, stopped.out) == (0, f"Stopped the sandbox in {place}.\n")
-    assert commands.run("sandbox", "stop", "--dir", place).out == f"No sandbox runs in {place}.\n"
-    absent = commands.run("sandbox", "status", "--dir", place)
-    assert (absent.code, f"sandbox serve --background --dir {place}" in absent.err) == (9, True)
-    with Sandbox.start(place, keep=True) as again:
+        stopped = commands.run("sandbox", "stop", "--dir", directory)
+    assert (stopped.code, stopped.out) == (0, f"Stopped the sandbox in {directory}.\n")
+    assert commands.run("sandbox", "stop", "--dir", directory).out == f"No sandbox runs in {directory}.\n"
+    absent = commands.run("sandbox", "status", "--dir", directory)
+    assert (absent.code, f"sandbox serve --background --dir {directory}" in absent.err) == (9, True)
+    with Sandbox.start(directory, keep=True) as again:
         assert list(again.state.part(Ecs).images) == [image]
-    assert commands.run("sandbox", "reset", "--dir", place).code == 0
-    with Sandbox.start(place, keep=True) as empty:
+    assert commands.run("sandbox", "reset", "--dir", directory).code == 0
+    with Sandbox.start(directory, keep=True) as empty:
         assert not empty.state.part(Ecs).images
 
 
-def test_a_sandbox_that_just_starts_or_is_not_ours_is_told(commands: Commands, tmp_path: Path) -> None:
-    """Not taken for one that runs, nor for none; a directory without a sandbox in it is not emptied."""
+def test_a_locked_or_foreign_directory_is_refused(commands: Commands, tmp_path: Path) -> None:
+    """A sandbox that starts is neither running nor absent; `reset` keeps a directory that holds no sandbox."""
     with DirectoryLock(tmp_path / "kept"):
         ran = commands.run("sandbox", "status", "--dir", tmp_path / "kept")
     assert (ran.code, "starts or ends" in ran.err) == (9, True), ran.err
@@ -257,8 +257,8 @@ def test_a_sandbox_that_just_starts_or_is_not_ours_is_told(commands: Commands, t
     assert (tmp_path / "mine" / "notes").read_text() == "mine"
 
 
-def test_a_start_in_the_background_that_fails_says_why(commands: Commands) -> None:
-    """With the message and the exit code of the process that failed."""
+def test_a_failed_start_in_the_background_has_its_reason(commands: Commands) -> None:
+    """The message and the exit code are those of the process that failed."""
     ran = commands.run(
         "sandbox", "serve", "--background", "--dir", commands.home / "kept", "--port", str(commands.sandbox.port)
     )
@@ -268,7 +268,7 @@ def test_a_start_in_the_background_that_fails_says_why(commands: Commands) -> No
 
 
 @pytest.mark.parametrize(
-    ("option", "text", "told"),
+    ("option", "text", "message"),
     [
         ("--account", '{"settings": {"images_per_regoin": 1}}', "did you mean images_per_region?"),
         ("--account", '{"faults": [{"operation": "UplaodPart"}]}', "did you mean UploadPart?"),
@@ -277,17 +277,17 @@ def test_a_start_in_the_background_that_fails_says_why(commands: Commands) -> No
         ("--policy", '{"Version": "1"}', "Statement must be a list"),
     ],
 )
-def test_a_file_with_a_mistake_keeps_the_sandbox_from_starting(
-    commands: Commands, tmp_path: Path, option: str, text: str, told: str
+def test_an_invalid_file_is_a_usage_error(
+    commands: Commands, tmp_path: Path, option: str, text: str, message: str
 ) -> None:
-    """It names the file and the place."""
+    """The error names the file and what is wrong in it."""
     (tmp_path / "facts.json").write_text(text)
     ran = commands.run("sandbox", "run", option, tmp_path / "facts.json", "--", "true")
-    assert (ran.code, told in ran.err, "facts.json" in ran.err) == (2, True, True), ran.err
+    assert (ran.code, message in ran.err, "facts.json" in ran.err) == (2, True, True), ran.err
 
 
-def test_an_unfit_directory_is_told(commands: Commands, tmp_path: Path) -> None:
-    """One with other files is not taken; a damaged state is named with the command that removes it."""
+def test_an_unusable_directory_is_refused(commands: Commands, tmp_path: Path) -> None:
+    """A directory with other files is refused; for a damaged state the error has the command that removes it."""
     (tmp_path / "home.txt").write_text("mine")
     foreign = commands.run("sandbox", "serve", "--dir", tmp_path)
     assert (foreign.code, "empty directory" in foreign.err) == (9, True)
@@ -299,8 +299,8 @@ def test_an_unfit_directory_is_told(commands: Commands, tmp_path: Path) -> None:
     assert commands.run("sandbox", "reset", "--dir", damaged).code == 0
 
 
-def test_seventeen_disks(commands: Commands, disk: Path, tmp_path: Path) -> None:
-    """A system disk and sixteen data disks become one image; an eighteenth is refused before a byte is sent."""
+def test_an_image_has_seventeen_disks_at_most(commands: Commands, disk: Path, tmp_path: Path) -> None:
+    """A system disk and sixteen data disks become one image; an eighteenth disk is refused before the upload."""
     data: list[str | Path] = []
     for number in range(17):
         path = tmp_path / f"data{number}.raw"

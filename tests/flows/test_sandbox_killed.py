@@ -1,6 +1,6 @@
-"""A kept sandbox that is killed in the middle of pushes: each push ends in its own image.
+"""Tests of a kept sandbox that is killed during pushes: each push ends in its own image.
 
-The default run has two pushes, `pytest -m slow tests/flows/test_sandbox_killed.py` eight, more kills, and the bound on
+The default run has two pushes. `pytest -m slow tests/flows/test_sandbox_killed.py` has eight and more kills, and checks
 the memory of the sandbox.
 """
 
@@ -27,11 +27,13 @@ MAX_SANDBOX_KIB = 150 << 10
 LIMIT_S = 120.0
 
 
-class Mortal:
-    """A kept sandbox in a process of its own."""
+class SandboxProcess:
+    """Kept sandbox in a process of its own."""
 
-    def __init__(self, commands: Commands, place: Path, *, port: int) -> None:
-        self._forked = commands.start("sandbox", "serve", "--dir", place, "--port", str(port), "--import-time", "1s")
+    def __init__(self, commands: Commands, directory: Path, *, port: int) -> None:
+        self._forked = commands.start(
+            "sandbox", "serve", "--dir", directory, "--port", str(port), "--import-time", "1s"
+        )
         self.environment: dict[str, str] = {}
         while (line := self._forked.stdout.readline()).startswith("export "):
             name, _, value = line.removeprefix("export ").strip().partition("=")
@@ -39,24 +41,24 @@ class Mortal:
         self._url = self.environment["ALIYUN_IMPORT_ENDPOINT_URL"]
 
     def operations(self) -> set[str]:
-        """Return the operations that were asked for in this life."""
+        """Return the operations requested from this process."""
         with urllib.request.urlopen(f"{self._url}/_sandbox/requests", timeout=30) as answer:
             return {each["operation"] for each in json.load(answer)}
 
     def peak_kib(self) -> int:
-        """Return the most memory that the process had."""
+        """Return the peak memory of the process."""
         status = Path(f"/proc/{self._forked.pid}/status").read_text()
         return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
 
     def end(self, number: signal.Signals) -> None:
-        """End the process."""
+        """Send a signal to the process, and wait for its end."""
         self._forked.kill(number)
         with self._forked.stdout, self._forked.stderr:
             self._forked.wait()
 
 
 class Push:
-    """A push that is run again until it succeeds."""
+    """Push that is repeated until it succeeds."""
 
     def __init__(self, commands: Commands, environment: dict[str, str], disk: Path) -> None:
         self._commands = commands
@@ -72,8 +74,8 @@ class Push:
         options = ("--name", self.disk.stem, "--output", "json", "--jobs", "2")
         return self._commands.start("push", self.disk, *options, environment=self._environment)
 
-    def to_its_end(self) -> None:
-        """Wait until the push has an image."""
+    def complete(self) -> None:
+        """Repeat the push until it has an image."""
         while not self.image_id:
             with self._forked.stdout, self._forked.stderr:
                 result = json.load(self._forked.stdout)
@@ -90,28 +92,28 @@ def _free_port() -> int:
         return int(listening.getsockname()[1])
 
 
-def killed_among_pushes(commands: Commands, tmp_path: Path, *, pushes: int, kill_at: tuple[str, ...]) -> int:
-    """Kill the sandbox of some pushes at the first of each operation; returns the most memory that a sandbox had."""
-    port, place, peak_kib = _free_port(), tmp_path / "kept", 0
-    mortal = Mortal(commands, place, port=port)
+def push_while_killing(commands: Commands, tmp_path: Path, *, pushes: int, kill_at: tuple[str, ...]) -> int:
+    """Kill and restart the sandbox at the first request of each operation; return its peak memory in KiB."""
+    port, directory, peak_kib = _free_port(), tmp_path / "kept", 0
+    process = SandboxProcess(commands, directory, port=port)
     disks = [
         write_disk(tmp_path / f"disk-{number}.raw", size_bytes=128 * MIB, data_at=(1, 40, 80), seed=number)
         for number in range(pushes)
     ]
-    running = [Push(commands, mortal.environment, disk) for disk in disks]
+    running = [Push(commands, process.environment, disk) for disk in disks]
     ends_s = time.monotonic() + LIMIT_S
     for operation in kill_at:
-        while operation not in mortal.operations():
+        while operation not in process.operations():
             assert time.monotonic() < ends_s, operation
             time.sleep(0.02)
-        peak_kib = max(peak_kib, mortal.peak_kib())
-        mortal.end(signal.SIGKILL)
-        mortal = Mortal(commands, place, port=port)
+        peak_kib = max(peak_kib, process.peak_kib())
+        process.end(signal.SIGKILL)
+        process = SandboxProcess(commands, directory, port=port)
     for push in running:
-        push.to_its_end()
-    peak_kib = max(peak_kib, mortal.peak_kib())
-    mortal.end(signal.SIGTERM)
-    with Sandbox.start(place, keep=True) as sandbox:
+        push.complete()
+    peak_kib = max(peak_kib, process.peak_kib())
+    process.end(signal.SIGTERM)
+    with Sandbox.start(directory, keep=True) as sandbox:
         images = sandbox.state.part(Ecs).images
         assert {image.name: image.id for image in images.values()} == {
             push.disk.stem: push.image_id for push in running
@@ -125,12 +127,19 @@ def killed_among_pushes(commands: Commands, tmp_path: Path, *, pushes: int, kill
 
 
 def test_two_pushes_survive_kills_of_the_sandbox(commands: Commands, tmp_path: Path) -> None:
-    """In the upload and in the import. Processor time: six processes, three of them sandboxes that are killed."""
-    killed_among_pushes(commands, tmp_path, pushes=2, kill_at=("UploadPart", "ImportImage"))
+    """The sandbox is killed once during the uploads and once during the imports."""
+    push_while_killing(commands, tmp_path, pushes=2, kill_at=("UploadPart", "ImportImage"))
 
 
 @pytest.mark.slow
 def test_eight_pushes_survive_kills_of_the_sandbox_within_its_memory(commands: Commands, tmp_path: Path) -> None:
-    """Wherever the eight of them are when the first one is at an operation."""
-    moments = ("PutBucket", "UploadPart", "UploadPartCopy", "CompleteMultipartUpload", "ImportImage", "DescribeImages")
-    assert killed_among_pushes(commands, tmp_path, pushes=8, kill_at=moments) < MAX_SANDBOX_KIB
+    """The sandbox is killed at the first request of each operation, whatever the other pushes are doing."""
+    operations = (
+        "PutBucket",
+        "UploadPart",
+        "UploadPartCopy",
+        "CompleteMultipartUpload",
+        "ImportImage",
+        "DescribeImages",
+    )
+    assert push_while_killing(commands, tmp_path, pushes=8, kill_at=operations) < MAX_SANDBOX_KIB

@@ -1,4 +1,4 @@
-"""Tests that no secret is ever shown or kept: every command, credential mode and verbosity, well and ill."""
+"""Tests that no secret is printed or written, for every command, credential mode, verbosity and failure."""
 
 import base64
 import json
@@ -22,26 +22,26 @@ from aliyun_import.sandbox.server import Sandbox
 from tests.flows.disks import write_disk
 from tests.flows.fork_server import ForkServer
 
-NOISE = random.Random(5)
-# A secret is found again by any piece of this length.
-PIECE = 12
+RNG = random.Random(5)
+# Length of the pieces by which the output is searched for a secret.
+PIECE_LENGTH = 12
 
 
-def noise(length: int) -> str:
-    """Make a secret with letters that URLs and JSON encode."""
-    return base64.b64encode(NOISE.randbytes(length)).decode()[: length - 2] + "+/"
+def random_secret(length: int) -> str:
+    """Return a secret with characters that URLs and JSON encode."""
+    return base64.b64encode(RNG.randbytes(length)).decode()[: length - 2] + "+/"
 
 
-KEY_ID, SECRET = f"LTAI{NOISE.randbytes(10).hex()}", noise(30)
-# What a role is exchanged for; the sandbox knows both pairs.
-ROLE_ID, ROLE_SECRET, ROLE_TOKEN = f"STS.{NOISE.randbytes(12).hex()}", noise(44), noise(600)
-OIDC, URI_PATH, URI_QUERY = f"eyJ{noise(980)}", NOISE.randbytes(12).hex(), NOISE.randbytes(12).hex()
-METADATA_TOKEN = NOISE.randbytes(30).hex()
+KEY_ID, SECRET = f"LTAI{RNG.randbytes(10).hex()}", random_secret(30)
+# Temporary credentials of a role; the sandbox knows both pairs.
+ROLE_ID, ROLE_SECRET, ROLE_TOKEN = f"STS.{RNG.randbytes(12).hex()}", random_secret(44), random_secret(600)
+OIDC, URI_PATH, URI_QUERY = f"eyJ{random_secret(980)}", RNG.randbytes(12).hex(), RNG.randbytes(12).hex()
+METADATA_TOKEN = RNG.randbytes(30).hex()
 SECRETS = (KEY_ID, SECRET, ROLE_ID, ROLE_SECRET, ROLE_TOKEN, OIDC, URI_PATH, URI_QUERY, METADATA_TOKEN)
 
 
 def leaves(command: click.Command, path: str = "") -> Iterator[tuple[str, click.Command]]:
-    """Return every command that does something, with its name."""
+    """Yield every command that is not a group, with its name."""
     if not isinstance(command, click.Group):
         yield path, command
         return
@@ -64,13 +64,13 @@ def arguments_of(command: click.Command) -> tuple[str, ...]:
     return tuple(word for pair in words for word in pair if word)
 
 
-# Each command once. Here are those that need other arguments than any value.
+# Arguments of the commands that do not accept arbitrary values.
 GIVEN: dict[str, tuple[str, ...]] = {
     "push": ("{disk}",),
     "check": ("{disk}",),
     "image boot-test": ("m-1234567890", "--vswitch", "vsw-1", "--security-group", "sg-1", "--yes"),
     "task wait": ("t-1234567890", "--timeout", "1s"),
-    # An address that is not this machine's: it would serve until it is stopped.
+    # An address of another machine: with its own, it would serve until it is stopped.
     "sandbox serve": ("--host", "192.0.2.1"),
     "sandbox disk": ("{home}/sample.raw", "--size", "1G"),
     "sandbox run": ("--", "env"),
@@ -82,25 +82,25 @@ GIVEN: dict[str, tuple[str, ...]] = {
 }
 COMMANDS = {name: GIVEN[name] if name in GIVEN else arguments_of(command) for name, command in leaves(app)}
 VERBOSE = ("-vv",)
-LOUD = {"DEBUG": "sdk"}
-NO_TALK = ("role policy", "completion", *(name for name in COMMANDS if name.startswith("sandbox ")))
-OFFLINE = (*NO_TALK, "check", "pushes", "config show")
+DEBUG = {"DEBUG": "sdk"}
+NO_REQUESTS = ("role policy", "completion", *(name for name in COMMANDS if name.startswith("sandbox ")))
+OFFLINE = (*NO_REQUESTS, "check", "pushes", "config show")
 MODES = ("env-ak", "env-sts", "profile-ak", "profile-sts", "profile-role", "oidc", "uri", "ecs-role")
 BY_LIBRARY = MODES[4:]
 BY_STS = ("profile-role", "oidc")
 CONDITIONS = ("unreachable", "refused", "working")
 
 
-class _Answers(BaseHTTPRequestHandler):
-    """Gives keys as STS, the metadata service and a credentials URI do, or refuses and repeats all that was asked."""
+class _CredentialsService(BaseHTTPRequestHandler):
+    """Return keys as STS, instance metadata and a credentials URI do; or an error that repeats the whole request."""
 
     refuses = False
 
     def do_GET(self) -> None:
         """Answer any request."""
         length = int(self.headers.get("Content-Length") or 0)
-        asked = f"{self.command} {self.path} {dict(self.headers)} {self.rfile.read(length)[:2000]!r}"
-        status, text = (403, self._refusal(asked)) if self.refuses else (200, self._keys())
+        request = f"{self.command} {self.path} {dict(self.headers)} {self.rfile.read(length)[:2000]!r}"
+        status, text = (403, self._refusal(request)) if self.refuses else (200, self._credentials())
         self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
@@ -109,7 +109,7 @@ class _Answers(BaseHTTPRequestHandler):
 
     do_POST = do_PUT = do_HEAD = do_DELETE = do_GET  # noqa: N815 -- the names that http.server looks for
 
-    def _keys(self) -> str:
+    def _credentials(self) -> str:
         if self.command == "PUT":
             return METADATA_TOKEN
         if "Action=GetCallerIdentity" in self.path:
@@ -122,27 +122,27 @@ class _Answers(BaseHTTPRequestHandler):
         }
         return json.dumps({"Code": "Success", **keys, "Credentials": keys})
 
-    def _refusal(self, asked: str) -> str:
+    def _refusal(self, request: str) -> str:
         fields = parse_qsl(urlsplit(self.path).query)
-        said = " ".join(f"The {name} {value} is not valid." for name, value in fields)
-        message = f"{said} server string to sign is:{asked}"
+        invalid = " ".join(f"The {name} {value} is not valid." for name, value in fields)
+        message = f"{invalid} server string to sign is:{request}"
         if "Action=" in self.path or "?" not in self.path:
-            known = {"Code": "SignatureDoesNotMatch", "Message": message, "RequestId": "R-1"}
-            return json.dumps({**known, "AccessKeySecret": SECRET, "Asked": asked})
-        error = f"<Code>SignatureDoesNotMatch</Code><Message>{quote(message)}</Message>"
-        return f"<Error>{error}<StringToSign>{quote(asked)}</StringToSign></Error>"
+            error = {"Code": "SignatureDoesNotMatch", "Message": message, "RequestId": "R-1"}
+            return json.dumps({**error, "AccessKeySecret": SECRET, "Asked": request})
+        fields_of_error = f"<Code>SignatureDoesNotMatch</Code><Message>{quote(message)}</Message>"
+        return f"<Error>{fields_of_error}<StringToSign>{quote(request)}</StringToSign></Error>"
 
     def log_message(self, *arguments: Any) -> None:
-        """Return nothing."""
+        """Write nothing."""
 
 
-class _Refusals(_Answers):
+class _RefusingService(_CredentialsService):
     refuses = True
 
 
 @contextmanager
 def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """Serve on a free port, and give the URL."""
+    """Serve on a free port, and yield the URL."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
@@ -152,26 +152,26 @@ def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where a command is led to: the cloud, who gives keys, who refuses, and nobody."""
+class Endpoints:
+    """URLs of the sandbox, of the services for credentials, and of a port without a server."""
 
     sandbox: str
-    giver: str
-    refuser: str
-    nobody: str = "http://127.0.0.1:9"
+    working: str
+    refusing: str
+    unreachable: str = "http://127.0.0.1:9"
 
-    def keys_at(self, condition: str) -> str:
-        """Return where the keys are fetched."""
-        return {"working": self.giver, "refused": self.refuser, "unreachable": self.nobody}[condition]
+    def credentials_url(self, condition: str) -> str:
+        """Return the URL at which credentials are fetched."""
+        return {"working": self.working, "refused": self.refusing, "unreachable": self.unreachable}[condition]
 
-    def cloud_at(self, mode: str, condition: str) -> str:
-        """Return where the services are: keys that need no fetching fail there."""
-        failing = {"refused": self.refuser, "unreachable": self.nobody}
+    def cloud_url(self, mode: str, condition: str) -> str:
+        """Return the URL of the services. Credentials that are not fetched fail there."""
+        failing = {"refused": self.refusing, "unreachable": self.unreachable}
         return self.sandbox if mode in BY_LIBRARY else failing.get(condition, self.sandbox)
 
 
-def set_up(mode: str, home: Path, places: Places, condition: str) -> dict[str, str]:
-    """Put the credentials of a mode where they belong, and give the environment that leads there."""
+def set_up(mode: str, home: Path, endpoints: Endpoints, condition: str) -> dict[str, str]:
+    """Write the credentials of a mode to its files, and return its environment."""
     role = {"ALIBABA_CLOUD_ROLE_ARN": "acs:ram::1:role/r", "ALIBABA_CLOUD_OIDC_PROVIDER_ARN": "acs:ram::1:oidc/p"}
     (home / ".aliyun").mkdir(parents=True, exist_ok=True)
     (home / "token").write_text(OIDC + "\n")
@@ -191,50 +191,50 @@ def set_up(mode: str, home: Path, places: Places, condition: str) -> dict[str, s
         "env-ak": dict(zip(names[:2], (KEY_ID, SECRET), strict=True)),
         "env-sts": dict(zip(names, (ROLE_ID, ROLE_SECRET, ROLE_TOKEN), strict=True)),
         "oidc": {**role, f"{prefix}OIDC_TOKEN_FILE": str(home / "token")},
-        "uri": {f"{prefix}CREDENTIALS_URI": f"{places.keys_at(condition)}/{URI_PATH}?key={URI_QUERY}"},
+        "uri": {f"{prefix}CREDENTIALS_URI": f"{endpoints.credentials_url(condition)}/{URI_PATH}?key={URI_QUERY}"},
         "ecs-role": {f"{prefix}ECS_METADATA": "r", f"{prefix}ECS_METADATA_DISABLED": "false"},
     }.get(mode, {})
 
 
-def plan(mode: str, home: Path, disk: Path, places: Places) -> list[dict[str, Any]]:
-    """List the runs: every command at its loudest, one command at all verbosities, in each condition."""
+def plan(mode: str, home: Path, disk: Path, endpoints: Endpoints) -> list[dict[str, Any]]:
+    """Return the runs: every command with most output, and one command at all verbosities, in each condition."""
     runs = []
     for condition in CONDITIONS:
         environment = {
-            **set_up(mode, home, places, condition),
-            "ALIYUN_IMPORT_ENDPOINT_URL": places.cloud_at(mode, condition),
-            # STS gives the keys of these; it is replaced as the other services are.
-            **({"ALIYUN_IMPORT_ENDPOINT_URL_STS": places.keys_at(condition)} if mode in BY_STS else {}),
+            **set_up(mode, home, endpoints, condition),
+            "ALIYUN_IMPORT_ENDPOINT_URL": endpoints.cloud_url(mode, condition),
+            # These modes fetch credentials from STS, which is replaced as the other services are.
+            **({"ALIYUN_IMPORT_ENDPOINT_URL_STS": endpoints.credentials_url(condition)} if mode in BY_STS else {}),
         }
         cases: list[tuple[str, tuple[str, ...], dict[str, str]]] = [
             ("role show", ("-v",), {}),
             ("role show", VERBOSE, {}),
             ("role show", ("-vv", "--output", "jsonl"), {}),
-            ("role show", (), LOUD),
+            ("role show", (), DEBUG),
         ]
-        # What asks nobody for keys is run once.
+        # Commands that fetch no credentials run once.
         cases += [
-            (name, () if name in NO_TALK else VERBOSE, LOUD)
+            (name, () if name in NO_REQUESTS else VERBOSE, DEBUG)
             for name in COMMANDS
             if condition == "working" or name not in OFFLINE
         ]
-        for name, flags, loud in cases:
+        for name, flags, extra in cases:
             words = [*name.split(), *flags, *(word.format(disk=disk, home=home) for word in COMMANDS[name])]
-            vendor_at = places.keys_at(condition)
-            runs.append({"arguments": words, "environment": environment | loud, "vendor_at": vendor_at})
+            credentials_url = endpoints.credentials_url(condition)
+            runs.append({"arguments": words, "environment": environment | extra, "credentials_url": credentials_url})
     return runs
 
 
 def shown(text: str) -> list[str]:
-    """Return the pieces of secrets that a text shows, as they are or as a URL writes them."""
+    """Return the pieces of secrets in a text, plain or URL-encoded."""
     forms = {form for secret in SECRETS for form in (secret, quote(secret, safe=""), quote_plus(secret))}
-    pieces = {form[at : at + PIECE] for form in forms for at in range(len(form) - PIECE + 1)}
-    return sorted(pieces & {text[at : at + PIECE] for at in range(len(text) - PIECE + 1)})
+    pieces = {form[at : at + PIECE_LENGTH] for form in forms for at in range(len(form) - PIECE_LENGTH + 1)}
+    return sorted(pieces & {text[at : at + PIECE_LENGTH] for at in range(len(text) - PIECE_LENGTH + 1)})
 
 
-def drive(mode: str, home: Path, disk: Path, places: Places, forks: ForkServer) -> tuple[str, str]:
-    """Do all the runs of a mode in one process: the vendor's library reads the environment when it is imported."""
-    runs = plan(mode, home, disk, places)
+def run_mode(mode: str, home: Path, disk: Path, endpoints: Endpoints, forks: ForkServer) -> tuple[str, str]:
+    """Run all commands of a mode in one process: the credentials library reads the environment when it is imported."""
+    runs = plan(mode, home, disk, endpoints)
     base = {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
@@ -245,7 +245,7 @@ def drive(mode: str, home: Path, disk: Path, places: Places, forks: ForkServer) 
         [],
         environment=base | runs[0]["environment"],
         cwd=home,
-        call=("tests.flows.secrecy:drive", {"vendor": mode in BY_LIBRARY, "runs": runs}),
+        call=("tests.flows.secrecy:run_plan", {"is_redirected": mode in BY_LIBRARY, "runs": runs}),
     )
     code, out, err = runner.communicate(limit_s=110)
     assert code == 0, err[-2000:]
@@ -253,8 +253,8 @@ def drive(mode: str, home: Path, disk: Path, places: Places, forks: ForkServer) 
     return out, err
 
 
-def test_every_command_is_called_as_it_can_be() -> None:
-    """A command that is added is called, too; a usage error would show no secret, whatever the command does."""
+def test_every_command_is_called_with_valid_arguments() -> None:
+    """A new command is included. A usage error would print no secret and prove nothing."""
     assert set(GIVEN) <= set(COMMANDS)
     for name, command in leaves(app):
         command.make_context(name, [word.format(disk="/dev/null", home="/nonexistent") for word in COMMANDS[name]])
@@ -262,25 +262,25 @@ def test_every_command_is_called_as_it_can_be() -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_no_secret_is_shown_or_kept(mode: str, tmp_path: Path, forks: ForkServer) -> None:
-    """Whatever the command, the verbosity and the failure: no piece of a secret is printed or written."""
+    """No piece of a secret is in the output or in a file, for each command, verbosity and failure."""
     home, disk = tmp_path / "home", write_disk(tmp_path / "disk.raw", size_bytes=8 << 20, data_at=(2,))
     home.mkdir()
-    quick = Settings(import_s=0.0, import_queue_s=0.0, image_ready_s=0.0)
+    settings = Settings(import_s=0.0, import_queue_s=0.0, image_ready_s=0.0)
     with (
-        Sandbox.start(tmp_path / "sandbox", settings=quick) as sandbox,
-        serving(_Answers) as giver,
-        serving(_Refusals) as refuser,
+        Sandbox.start(tmp_path / "sandbox", settings=settings) as sandbox,
+        serving(_CredentialsService) as working,
+        serving(_RefusingService) as refusing,
     ):
         sandbox.state.add_key(AccessKey(id=KEY_ID, secret=SECRET))
         sandbox.state.add_key(AccessKey(id=ROLE_ID, secret=ROLE_SECRET, token=ROLE_TOKEN))
-        out, err = drive(mode, home, disk, Places(sandbox.url, giver, refuser), forks)
+        out, err = run_mode(mode, home, disk, Endpoints(sandbox.url, working, refusing), forks)
     assert not shown(out), "on stdout"
     assert not shown(err), "on stderr"
-    ours = {home / "token", home / ".aliyun" / "config.json"}
+    inputs = {home / "token", home / ".aliyun" / "config.json"}
     for path in home.rglob("*"):
-        if path.is_file() and path not in ours and path.name != "sample.raw":
+        if path.is_file() and path not in inputs and path.name != "sample.raw":
             assert not shown(path.read_bytes().decode("utf-8", "replace")), path
-    # That it was quiet is no proof: it did talk, of its own requests, and each condition came about.
+    # The output is not empty, and each condition did occur.
     assert "STS GetCallerIdentity: " in err
     assert "Traceback" not in out + err
     assert "bug" not in err

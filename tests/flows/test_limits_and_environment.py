@@ -1,4 +1,4 @@
-"""Tests of commands in circumstances that are not their fault: exit code 1 is for bugs alone."""
+"""Tests of commands under resource limits and in unusual environments: exit code 1 is for bugs alone."""
 
 import resource
 import socket
@@ -18,8 +18,8 @@ from tests.flows.fork_server import ForkServer
 PROGRAM = f"{sys.executable} -m aliyun_import"
 
 
-def limited(limits: str, disk: Path, home: Path, sandbox: Sandbox, **changes: str) -> Ran:
-    """Push a disk from a shell that sets limits first."""
+def push_with_limits(limits: str, disk: Path, home: Path, sandbox: Sandbox, **changes: str) -> Ran:
+    """Push a disk from a shell that first sets limits."""
     command = f"{limits}; exec {PROGRAM} push '{disk}' --region cn-hangzhou"
     done = subprocess.run(
         ["bash", "-c", command],
@@ -32,52 +32,54 @@ def limited(limits: str, disk: Path, home: Path, sandbox: Sandbox, **changes: st
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
-def is_no_bug(ran: Ran, setting: str = "") -> None:
-    """Hold that a limit is named with the setting that raises it, or what can be worked with is worked with."""
+def assert_no_bug(ran: Ran, setting: str = "") -> None:
+    """Assert that the push succeeds, or that the error names the setting that raises the limit."""
     assert ran.code in (0, 9), ran.err
     assert "Traceback" not in ran.err
     assert ran.code == 0 or setting in ran.err
 
 
 @pytest.mark.parametrize(("limit", "most", "setting"), [("RLIMIT_NOFILE", 14, "ulimit -n"), ("RLIMIT_FSIZE", 0, "")])
-def test_a_limit_of_the_machine_is_no_bug(limit: str, most: int, setting: str, disk: Path, commands: Commands) -> None:
-    """On open files, and on the size of a file."""
+def test_a_limit_of_the_machine_assert_no_bug(
+    limit: str, most: int, setting: str, disk: Path, commands: Commands
+) -> None:
+    """For limits on open files and on the size of files."""
     running = commands.start("push", disk, limits={getattr(resource, limit): most}, clock_url=commands.sandbox.url)
-    is_no_bug(Ran(*running.communicate(limit_s=LIMIT_S)), setting)
+    assert_no_bug(Ran(*running.communicate(limit_s=LIMIT_S)), setting)
 
 
-def test_a_limit_of_memory_is_no_bug(disk: Path, tmp_path: Path, sandbox: Sandbox) -> None:
-    """It counts what is imported, too, so that the command is a fresh process."""
-    is_no_bug(limited("ulimit -v 90000", disk, tmp_path / "home", sandbox), "ulimit -v")
+def test_a_limit_of_memory_assert_no_bug(disk: Path, tmp_path: Path, sandbox: Sandbox) -> None:
+    """The command runs in a fresh interpreter, because the limit counts the imported modules, too."""
+    assert_no_bug(push_with_limits("ulimit -v 90000", disk, tmp_path / "home", sandbox), "ulimit -v")
 
 
 @pytest.mark.root
 @pytest.mark.parametrize("most", [1, 2, 3, 5, 8, 12, 20])
 def test_few_threads_are_enough_or_the_limit_is_named(most: int, disk: Path, tmp_path: Path, sandbox: Sandbox) -> None:
-    """Limits on threads do not hold for root, so the command runs as a user without a name."""
+    """The kernel does not apply this limit to root, so the command runs as another user."""
     user = "setpriv --reuid 54321 --regid 54321 --clear-groups"
     if subprocess.run(["bash", "-c", f"{user} {PROGRAM} --version"], capture_output=True, check=False).returncode:
         pytest.skip("another user can't run this interpreter")
-    for place in (tmp_path, home := tmp_path / "home"):
-        place.mkdir(exist_ok=True)
-        place.chmod(0o777)
-    ran = limited(
+    for directory in (tmp_path, home := tmp_path / "home"):
+        directory.mkdir(exist_ok=True)
+        directory.chmod(0o777)
+    ran = push_with_limits(
         f"ulimit -u {most}; exec {user} bash -c '{PROGRAM} push \"{disk}\" --region cn-hangzhou'", disk, home, sandbox
     )
     assert ran.code in (0, 9), ran.err
 
 
-def test_a_user_without_a_home_passes_a_state_directory(commands: Commands, disk: Path, tmp_path: Path) -> None:
-    """Such a user, as `docker run --user 54321` makes one, has no HOME; the keys come from the environment."""
+def test_a_user_without_home_can_push_with_a_state_directory(commands: Commands, disk: Path, tmp_path: Path) -> None:
+    """`docker run --user 54321` runs a command without HOME; the keys are in the environment."""
     arguments = ("push", str(disk), "--region", "cn-hangzhou", "--state-dir", str(tmp_path / "state"))
     assert commands.run(*arguments, environment={"HOME": None}).code == 0
 
 
 @pytest.mark.parametrize("name", ["state", "work"])
-def test_nothing_is_created_where_the_local_state_can_not_be_written(
+def test_nothing_is_created_if_the_local_state_cannot_be_written(
     name: str, commands: Commands, disk: Path, sandbox: Sandbox
 ) -> None:
-    """Neither a bucket nor a role: the directory is tried first."""
+    """The directory is tested before a bucket or a role is created."""
     ran = commands.run("push", str(disk), "--region", "cn-hangzhou", f"--{name}-dir", str(disk / "below a file"))
     assert ran.code == (9 if name == "state" else 0), ran.err
     if name == "state":
@@ -85,9 +87,9 @@ def test_nothing_is_created_where_the_local_state_can_not_be_written(
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "code", "told"),
+    ("variable", "value", "code", "expected"),
     [
-        ("HTTP_PROXY", "socks5://127.0.0.1:1080", 0, "m-"),  # for other hosts than this machine
+        ("HTTP_PROXY", "socks5://127.0.0.1:1080", 0, "m-"),  # does not apply to this machine
         ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "with a blank", 4, "credentials-malformed"),
         ("ALIBABA_CLOUD_SECURITY_TOKEN", "two\nlines", 4, "credentials-malformed"),
         ("ALIYUN_IMPORT_ENDPOINT_URL", "https://[::1", 2, "endpoint-invalid"),
@@ -97,16 +99,18 @@ def test_nothing_is_created_where_the_local_state_can_not_be_written(
         ("LC_ALL", "C", 0, "m-"),
     ],
 )
-def test_an_odd_environment(variable: str, value: str, code: int, told: str, commands: Commands, disk: Path) -> None:
-    """Each setting is worked with, or is named with the way to correct it."""
+def test_an_unusual_variable_works_or_is_named(
+    variable: str, value: str, code: int, expected: str, commands: Commands, disk: Path
+) -> None:
+    """The push succeeds, or the error has the code of this variable."""
     ran = commands.run("push", str(disk), "--region", "cn-hangzhou", environment={variable: value})
     assert ran.code == code, ran.err
-    assert told in ran.out + ran.err
+    assert expected in ran.out + ran.err
 
 
 @pytest.fixture(params=[403, 407])
 def filter_url(request: pytest.FixtureRequest) -> Iterator[tuple[int, str]]:
-    """Serve the page of a filter to every request, and yield its status and URL."""
+    """Answer every request with the page of a web filter; yield the status and the URL."""
 
     def handle(connection: socket.socket) -> None:
         servers.read_head(connection)
@@ -118,8 +122,8 @@ def filter_url(request: pytest.FixtureRequest) -> Iterator[tuple[int, str]]:
         yield request.param, f"http://127.0.0.1:{port}"
 
 
-def test_the_page_of_a_filter_is_named_as_that(filter_url: tuple[int, str], commands: Commands, disk: Path) -> None:
-    """Neither a right that an administrator could grant nor a failure that passes."""
+def test_a_response_of_a_web_filter_is_recognized(filter_url: tuple[int, str], commands: Commands, disk: Path) -> None:
+    """It is neither a missing permission nor a transient failure."""
     status, url = filter_url
     ran = commands.run("push", str(disk), "--region", "cn-hangzhou", "--endpoint-url", url, "--output", "json")
     assert (ran.json["exit_code"], ran.json["code"]) == (4, {403: "intercepted", 407: "proxy-login"}[status])
@@ -127,8 +131,8 @@ def test_the_page_of_a_filter_is_named_as_that(filter_url: tuple[int, str], comm
     assert status == 407 or "Blocked by policy" in ran.json["cause"]
 
 
-def test_an_ipv6_endpoint(disk: Path, tmp_path: Path, forks: ForkServer) -> None:
-    """A sandbox at ::1 is reached by its printed address."""
+def test_an_ipv6_endpoint_is_reached(disk: Path, tmp_path: Path, forks: ForkServer) -> None:
+    """A push reaches a sandbox at ::1 by its URL."""
     if not socket.has_ipv6 or not Path("/proc/net/if_inet6").exists():
         pytest.skip("this machine has no IPv6")
     try:
