@@ -57,6 +57,6 @@ def uefi_program(text: str, machine: int) -> bytes:
 def write_uefi_guest(path: Path, text: str, *, machine: int = build.X86_64, loader: str = "") -> Path:
     """Write the disk of a guest that UEFI starts, with 8 MiB."""
     disk = build.uefi_disk(8 * MIB, machine=machine, path=loader or _LOADERS[machine])
-    build.place(disk, MIB, build.fat({loader or _LOADERS[machine]: uefi_program(text, machine)}))
+    build.write_at(disk, MIB, build.fat({loader or _LOADERS[machine]: uefi_program(text, machine)}))
     path.write_bytes(disk)
     return path

@@ -1,6 +1,6 @@
-"""Small disks built byte by byte, for tests that need no system tools.
+"""Builders of small disks, for tests without system tools.
 
-It shares no code with the package: what is written here is a second reading of the formats' specifications.
+They share no code with the package: they are a second implementation of the specifications of the formats.
 """
 
 import lzma
@@ -27,7 +27,7 @@ ROOT_UUID = "11111111-2222-4333-8444-555555555555"
 
 @dataclass(frozen=True)
 class Part:
-    """A partition to be written: sectors, an MBR type or a GPT type GUID."""
+    """A partition to write: first sector, number of sectors, and an MBR type or a GPT type GUID."""
 
     start: int
     count: int
@@ -38,7 +38,7 @@ class Part:
 
 
 def pe_program(machine: int = X86_64) -> bytes:
-    """Make the head of a UEFI program."""
+    """Build the header of a UEFI program."""
     program = bytearray(1024)
     program[:2] = b"MZ"
     struct.pack_into("<I", program, 0x3C, 0x80)
@@ -48,7 +48,7 @@ def pe_program(machine: int = X86_64) -> bytes:
 
 
 def ext4(*, size: int = MIB, label: str = "rootfs") -> bytes:
-    """Return the superblock of an ext4, with nothing after it."""
+    """Build an ext4 that has only its superblock."""
     volume = bytearray(size)
     struct.pack_into("<H", volume, 1024 + 0x38, 0xEF53)
     struct.pack_into("<III", volume, 1024 + 0x5C, 0x4, 0x40 | 0x2, 0x400)
@@ -58,7 +58,7 @@ def ext4(*, size: int = MIB, label: str = "rootfs") -> bytes:
 
 
 def fat(files: Mapping[str, bytes], *, size: int = MIB, label: str = "ESP") -> bytes:
-    """Return a FAT file system with one sector per cluster. The size determines FAT12, FAT16 or FAT32."""
+    """Build a FAT file system with clusters of one sector. The size determines whether it is FAT12, FAT16 or FAT32."""
     return _FatWriter(size, label).write(files)
 
 
@@ -151,7 +151,7 @@ class _FatWriter:
 
 
 def _names(name: str, number: int) -> bytes:
-    """Return the long-name entries of a name, and the short name of its entry."""
+    """Build the long-name entries of a name, and its short name."""
     stem, _, suffix = name.partition(".")
     if name.isupper() and len(stem) <= 8 and len(suffix) <= 3 and "." not in suffix:
         return stem.ljust(8).encode() + suffix.ljust(3).encode()
@@ -168,7 +168,7 @@ def _names(name: str, number: int) -> bytes:
 
 
 def mbr(size: int, parts: Sequence[Part], *, code: bytes = b"", logical: Sequence[Part] = ()) -> bytearray:
-    """Return a disk with an MBR. Logical partitions are in the first entry of type 0x05, one EBR before each."""
+    """Build a disk with an MBR. Logical partitions are in the first entry of type 0x05, each after its EBR."""
     disk = bytearray(size)
     disk[: len(code)] = code
     disk[440:444] = bytes.fromhex("02b0ad1b")
@@ -193,7 +193,7 @@ def _entry(disk: bytearray, at: int, part: Part) -> None:
 
 
 def gpt(size: int, parts: Sequence[Part], *, sector: int = SECTOR, code: bytes = b"") -> bytearray:
-    """Return a disk with both copies of a GPT, and a protective MBR."""
+    """Build a disk with both copies of a GPT and a protective MBR."""
     disk = bytearray(size)
     last = size // sector - 1
     disk[: len(code)] = code
@@ -218,14 +218,14 @@ def gpt(size: int, parts: Sequence[Part], *, sector: int = SECTOR, code: bytes =
     return disk
 
 
-def place(disk: bytearray, at: int, data: bytes) -> bytearray:
-    """Write bytes into a disk, and return it."""
+def write_at(disk: bytearray, at: int, data: bytes) -> bytearray:
+    """Write bytes at an offset of a disk, and return the disk."""
     disk[at : at + len(data)] = data
     return disk
 
 
 def grub_code(next_sector: int = 1) -> bytes:
-    """Return the recognised bytes of boot.img of GRUB."""
+    """Build the part of GRUB's boot.img by which it is recognised."""
     code = bytearray(440)
     code[:3] = b"\xeb\x63\x90"
     code[0x5C:0x64] = next_sector.to_bytes(8, "little")
@@ -234,18 +234,18 @@ def grub_code(next_sector: int = 1) -> bytes:
 
 
 def bios_disk(size: int = 4 * MIB) -> bytearray:
-    """Return a disk that boots with BIOS: GRUB in the MBR, one active ext4 partition."""
+    """Build a BIOS disk: GRUB in the MBR, one active ext4 partition."""
     disk = mbr(size, [Part(2048, size // SECTOR - 2048, 0x83, active=True)], code=grub_code())
-    place(disk, SECTOR, b"\x52GRUB core" + bytes(100))
-    return place(disk, MIB, ext4())
+    write_at(disk, SECTOR, b"\x52GRUB core" + bytes(100))
+    return write_at(disk, MIB, ext4())
 
 
 def uefi_disk(size: int = 4 * MIB, *, machine: int = X86_64, path: str = "EFI/BOOT/BOOTX64.EFI") -> bytearray:
-    """Return a disk that boots with UEFI: GPT, an ESP with one loader, an ext4 partition."""
+    """Build a UEFI disk: GPT, an ESP with one loader, an ext4 partition."""
     parts = [Part(2048, 2048, ESP, name="ESP"), Part(4096, size // SECTOR - 4096 - 64, LINUX, name="root")]
     disk = gpt(size, parts)
-    place(disk, MIB, fat({path: pe_program(machine)}))
-    return place(disk, 2 * MIB, ext4(size=65536))
+    write_at(disk, MIB, fat({path: pe_program(machine)}))
+    return write_at(disk, 2 * MIB, ext4(size=65536))
 
 
 def vhd_footer(
@@ -256,7 +256,7 @@ def vhd_footer(
     geometry: tuple[int, int, int] = (65535, 16, 255),
     unique_id: int = 7,
 ) -> bytes:
-    """Make a VHD footer."""
+    """Build a VHD footer."""
     footer = bytearray(SECTOR)
     offset = 0xFFFFFFFFFFFFFFFF if kind == 2 else SECTOR
     struct.pack_into(">8sIIQI4sI4sQQHBBI", footer, 0, b"conectix", 2, 0x10000, offset, 0x2F000000, creator, 0x50003,
@@ -271,7 +271,7 @@ def _vhd_sum(raw: bytes | bytearray) -> int:
 
 
 def vhd_fixed(data: bytes | bytearray, **footer: object) -> bytes:
-    """Make a fixed VHD."""
+    """Build a fixed VHD."""
     return bytes(data) + vhd_footer(len(data), **footer)  # type: ignore[arg-type]
 
 
@@ -284,7 +284,7 @@ def vhd_dynamic(
     size: int | None = None,
     unique_id: int = 7,
 ) -> bytes:
-    """Return a dynamic VHD without blocks of zeros. Kind 4 makes it a differencing one by its type."""
+    """Build a dynamic VHD without the blocks of zeros. With kind 4 its footer has the type of a differencing VHD."""
     pieces = [bytes(data[at : at + block]).ljust(block, b"\0") for at in range(0, len(data), block)]
     blocks = [(b"\xff" * _bitmap_bytes(block), piece) if piece != bytes(block) else None for piece in pieces]
     footer = vhd_footer(len(data) if size is None else size, kind=kind, unique_id=unique_id)
@@ -302,7 +302,7 @@ def vhd_differencing(
     modified: int = 0,
     locator: str = "",
 ) -> bytes:
-    """Return a differencing VHD with the sectors of `data` that differ from `base`, and junk elsewhere.
+    """Build a differencing VHD: the sectors of `data` that differ from `base`, and junk in the other sectors.
 
     The locator is a relative path (W2ru).
     """
@@ -343,7 +343,7 @@ def _vhd_blocks(
     header: bytearray,
     locator: bytes = b"",
 ) -> bytes:
-    """Return a VHD: copy of the footer, header, table, locator, and the blocks with their bitmaps."""
+    """Join the parts of a VHD: the footer's copy, the header, the table, a locator, and blocks with bitmaps."""
     table_bytes = -(-len(blocks) * 4 // SECTOR) * SECTOR
     table, body, at = [], locator.ljust(-(-len(locator) // SECTOR) * SECTOR, b"\0"), SECTOR + 1024 + table_bytes
     if locator:
@@ -360,7 +360,7 @@ def _vhd_blocks(
 def qcow2(
     data: bytes | bytearray, *, version: int = 3, cluster_bits: int = 16, compression: str = "", size: int | None = None
 ) -> bytearray:
-    """Return a QCOW2 without clusters of zeros, and without reference counts, which readers do not use."""
+    """Build a QCOW2 without clusters of zeros and without reference counts, which readers do not use."""
     cluster = 1 << cluster_bits
     size = len(data) if size is None else size
     clusters = -(-size // cluster)
@@ -402,14 +402,14 @@ def _compress(piece: bytes, how: str) -> bytes:
 
 
 def xz(data: bytes | bytearray, *, block: int, check: int = 4) -> bytes:
-    """Return an .xz file with one stream of several blocks, as of `xz --block-size`. liblzma writes each block."""
+    """Build an .xz file of one stream with several blocks, as `xz --block-size` does. liblzma compresses each block."""
     head, blocks, records = b"", b"", b""
     for at in range(0, len(data), block):
         piece = bytes(data[at : at + block])
         alone = lzma.compress(piece, check=check, preset=0)
         index_bytes = (int.from_bytes(alone[-8:-4], "little") + 1) * 4
         head, packed = alone[:12], alone[12 : -12 - index_bytes]
-        # The unpadded size stands in the index of the block alone, which tells of nothing else.
+        # The index of a stream with only this block has its unpadded size.
         first, size_at = _xz_number(alone, len(alone) - 12 - index_bytes + 2)
         records += alone[len(alone) - 10 - index_bytes : size_at]
         records += _xz_bytes(len(piece))
@@ -422,7 +422,7 @@ def xz(data: bytes | bytearray, *, block: int, check: int = 4) -> bytes:
 
 
 def xz_sealed(body: bytes, index: bytes) -> bytes:
-    """Append an index without its checksum, and a footer, to the header and the blocks of a stream."""
+    """Append an index, its checksum and a footer to a stream's header and blocks."""
     footer = (len(index) // 4).to_bytes(4, "little") + body[6:8]
     index += zlib.crc32(index).to_bytes(4, "little")
     return body + index + zlib.crc32(footer).to_bytes(4, "little") + footer + b"YZ"
@@ -443,7 +443,7 @@ def _xz_bytes(value: int) -> bytes:
 
 
 def zstd_frames(data: bytes | bytearray, *, frame: int, table: bool = False) -> bytes:
-    """Return a .zst file of several frames with their sizes, or with a table that has the sizes instead."""
+    """Build a .zst file of several frames that contain their sizes; with `table`, only a seek table has the sizes."""
     pieces = [bytes(data[at : at + frame]) for at in range(0, len(data), frame)]
     if not table:
         return b"".join(zstd.compress(piece) for piece in pieces)

@@ -10,7 +10,7 @@ from aliyun_import.disk.report import Problem
 
 @pytest.fixture(autouse=True)
 def registered_problems(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Assert that every reported problem is declared in checks/container.py, which explains it."""
+    """Assert that every problem a test creates is declared as a check, which explains it."""
     codes: set[str] = set()
     create = Problem.__init__
 

@@ -1,4 +1,4 @@
-"""Disks with guests: small trees in memory, and whole images from fixtures/."""
+"""Disks with guests: trees in memory, and images composed of fixtures/."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,7 +19,7 @@ from tests.disk.trees import BOOT_UUID, ROOT_UUID, Link
 ROOT_EXTENTS = (*range(4, 10), *range(13, 23))
 
 
-def looked_at(
+def inspect_tree(
     root: Mapping[str, bytes | Link],
     *,
     boot: Mapping[str, bytes | Link] | None = None,
@@ -35,15 +35,15 @@ def looked_at(
 
 
 def debian_disk(name: str = "guest-debian") -> bytes:
-    """Return a disk that boots with BIOS, with a guest from fixtures/ in its only partition."""
+    """Build a BIOS disk with a guest of fixtures/ in its one partition."""
     root = image(name)
     disk = build.mbr(MIB + len(root), [Part(2048, len(root) // SECTOR, 0x83, active=True)], code=build.grub_code())
-    build.place(disk, SECTOR, b"\x52GRUB core" + bytes(100))
-    return bytes(build.place(disk, MIB, root))
+    build.write_at(disk, SECTOR, b"\x52GRUB core" + bytes(100))
+    return bytes(build.write_at(disk, MIB, root))
 
 
 def rhel_disk() -> bytes:
-    """Return a disk that boots with UEFI: an ESP, /boot on XFS, and a root in a logical volume of two segments."""
+    """Build a UEFI disk: an ESP, an XFS /boot, and an XFS root on a logical volume of two segments."""
     boot, root, head = image("guest-rhel-boot"), image("guest-rhel-root"), image("lvm-head")
     boot_at, volume_at = 2 * MIB, 2 * MIB + len(boot)
     volume_bytes = 64 * MIB
@@ -53,11 +53,11 @@ def rhel_disk() -> bytes:
         Part(volume_at // SECTOR, volume_bytes // SECTOR, "e6d6d379-f507-44c2-a23c-238f2a3df928"),
     ]
     disk = build.gpt(volume_at + volume_bytes + MIB, parts)
-    build.place(disk, MIB, build.fat({"EFI/BOOT/BOOTX64.EFI": build.pe_program()}))
-    build.place(disk, boot_at, boot)
-    build.place(disk, volume_at, head)
+    build.write_at(disk, MIB, build.fat({"EFI/BOOT/BOOTX64.EFI": build.pe_program()}))
+    build.write_at(disk, boot_at, boot)
+    build.write_at(disk, volume_at, head)
     for index, extent in enumerate(ROOT_EXTENTS):
-        build.place(disk, volume_at + (extent + 1) * MIB, root[index * MIB : (index + 1) * MIB])
+        build.write_at(disk, volume_at + (extent + 1) * MIB, root[index * MIB : (index + 1) * MIB])
     return bytes(disk)
 
 

@@ -1,4 +1,4 @@
-"""Small registry hives, written after the notes "Windows NT Registry File (REGF) format" of libregf."""
+"""Builder of small registry hives, after "Windows NT Registry File (REGF) format" of libregf."""
 
 import struct
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ _STRING, _NUMBER, _STRINGS = 1, 4, 7
 
 
 def hive(keys: Keys) -> bytes:
-    """Return a hive with these keys (paths with backslashes) and their values. Parent keys are added."""
+    """Build a hive with the given keys (paths with backslashes) and values; parent keys are added."""
     tree: dict[str, object] = {}
     for path in keys:
         node = tree
@@ -24,10 +24,10 @@ def hive(keys: Keys) -> bytes:
 class _Writer:
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
-        self._cells = bytearray(32)  # the header of the one bin comes last
+        self._cells = bytearray(32)  # the header of the only bin is written last
 
     def _cell(self, data: bytes) -> int:
-        """Add a used cell, and return its offset from the first bin."""
+        """Add an allocated cell, and return its offset from the first bin."""
         at = len(self._cells)
         size = -(-(len(data) + 4) // 8) * 8
         self._cells += struct.pack("<i", -size) + data + bytes(size - 4 - len(data))
@@ -58,16 +58,16 @@ class _Writer:
     def _value(self, name: str, value: Value) -> int:
         raw = name.encode("latin-1")
         if isinstance(value, int):
-            kind, size, place = _NUMBER, 4 | 0x80000000, value
+            kind, size, data_or_offset = _NUMBER, 4 | 0x80000000, value
         else:
             kind = _STRING if isinstance(value, str) else _STRINGS
             text = value if isinstance(value, str) else "\0".join((*value, ""))
             data = (text + "\0").encode("utf-16-le")
-            size, place = len(data), self._cell(data)
-        return self._cell(b"vk" + struct.pack("<HIIIHH", len(raw), size, place, kind, 1, 0) + raw)
+            size, data_or_offset = len(data), self._cell(data)
+        return self._cell(b"vk" + struct.pack("<HIIIHH", len(raw), size, data_or_offset, kind, 1, 0) + raw)
 
     def finish(self, root: int) -> bytes:
-        """Prepend the headers."""
+        """Return the hive with its headers."""
         size = -(-len(self._cells) // 4096) * 4096
         rest = size - len(self._cells)
         if rest:

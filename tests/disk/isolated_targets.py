@@ -1,4 +1,4 @@
-"""Functions that the tests of the isolated child call in it."""
+"""Functions that tests call in the isolated child."""
 
 import os
 import signal
@@ -10,63 +10,63 @@ from aliyun_import.disk.report import Problem
 from aliyun_import.model.finding import Severity
 
 
-def a_value(*words: str) -> object:
-    """Return a value made of this package's nouns."""
-    print("noise on stdout")
-    return Problem(code="-".join(words), severity=Severity.NOTE, message=f"parent {os.getppid()}")
+def return_value(*parts: str) -> object:
+    """Return a value of a type of this package, and print something."""
+    print("output on stdout")
+    return Problem(code="-".join(parts), severity=Severity.NOTE, message=f"parent {os.getppid()}")
 
 
-def an_enum_of_old() -> object:
-    """Return one as Python 3.11.2 does, the one of Debian 12: its enums pickle by a call of getattr."""
+def return_enum_pickled_by_call() -> object:
+    """Return an enum that is pickled as a call of getattr, as in Python 3.11.2 of Debian 12."""
     by_call = lambda self, _protocol: (getattr, (type(self), self.name))  # noqa: E731
     setattr(Severity, "__reduce_ex__", by_call)  # noqa: B010
     return Severity.WARNS
 
 
-def too_much_memory() -> object:
-    """Ask for more than there may be."""
+def allocate_too_much() -> object:
+    """Allocate more memory than allowed."""
     return len(bytearray(8 << 30))
 
 
-def too_long() -> object:
-    """Wait, doing nothing."""
+def sleep_too_long() -> object:
+    """Sleep longer than allowed."""
     time.sleep(600)
     return None
 
 
-def a_busy_loop() -> object:
-    """Compute, for ever."""
+def loop_forever() -> object:
+    """Use the processor without end."""
     while True:
         pass
 
 
-def a_crash() -> object:
-    """Die as a broken library does."""
+def crash() -> object:
+    """End by SIGSEGV, as a faulty library does."""
     os.kill(os.getpid(), signal.SIGSEGV)
     return None
 
 
-def a_kill() -> object:
-    """Die of a signal that has no name."""
+def end_by_unnamed_signal() -> object:
+    """End by a signal without a name."""
     os.kill(os.getpid(), 40)
     return None
 
 
-def too_long_an_answer() -> object:
-    """Return more than any report holds."""
+def return_too_much() -> object:
+    """Return more bytes than allowed."""
     return bytes(33 << 20)
 
 
-def an_error() -> object:
-    """Raise what nobody expects."""
+def raise_error() -> object:
+    """Raise an unexpected error."""
     raise KeyError("surprise")
 
 
-def a_file(path: str) -> object:
-    """Write a file, which no reader of disks does."""
+def write_file(path: str) -> object:
+    """Write a file, which readers of disks never do."""
     return Path(path).write_text("x" * 100)
 
 
-def no_value() -> object:
-    """Return something that is neither a plain type nor a noun of this package."""
+def return_function() -> object:
+    """Return an object that is neither a plain type nor a value type of this package."""
     return pe_machine

@@ -1,4 +1,4 @@
-"""In-memory file system for guests."""
+"""File system in memory, built from a mapping of paths."""
 
 from collections.abc import Iterator, Mapping
 
@@ -8,21 +8,21 @@ from tests.disk.trees import Link
 
 
 class MemoryFiles:
-    """A FileSystem of a mapping from paths to contents. Parent directories are added."""
+    """A FileSystem of a mapping from path to content. The parent directories of each path exist."""
 
     def __init__(self, tree: Mapping[str, bytes | Link], *, immutable: tuple[str, ...] = ()) -> None:
         self.root = 0
-        self.facts = FileSystemFacts(  # of a file system with room
+        self.facts = FileSystemFacts(  # with free space
             type="ext4", uuid="", label="", size_bytes=1 << 30, free_bytes=1 << 29, inodes=9000, free_inodes=8000
         )
         self._content: list[bytes | Link | dict[str, int]] = [{}]
         self._immutable: set[int] = set()
         for path, content in tree.items():
             *folders, name = path.strip("/").split("/")
-            here = 0
+            parent = 0
             for folder in folders:
-                here = self._child(here, folder, {})
-            number = self._child(here, name, content)
+                parent = self._child(parent, folder, {})
+            number = self._child(parent, name, content)
             if path in immutable:
                 self._immutable.add(number)
 

@@ -1,4 +1,4 @@
-"""Tests of the conversion of disks that ECS does not accept."""
+"""Tests of the conversion of disks to a format that ECS imports."""
 
 import gzip
 import os
@@ -34,8 +34,8 @@ def _prepared(folder: Path, data: bytes | bytearray, name: str = "disk.bin") -> 
         return ready.read_bytes()
 
 
-def test_a_disk_that_ecs_takes_is_given_as_it_is(tmp_path: Path) -> None:
-    """There is no copy, and no directory."""
+def test_a_disk_that_ecs_imports_is_not_converted(tmp_path: Path) -> None:
+    """The result is the path itself, and no directory is created."""
     path, report = _source(tmp_path, DISK, "disk.raw")
     assert not needs_preparing(report)
     with prepare(path, report, work_dir=tmp_path / "work", emit=ignore) as ready:
@@ -44,7 +44,7 @@ def test_a_disk_that_ecs_takes_is_given_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_compressed_disk_is_unpacked_and_removed_afterwards(tmp_path: Path) -> None:
-    """The source is not changed, and no file stays."""
+    """The source is not changed, and no file is left in the work directory."""
     packed = gzip.compress(DISK)
     path, report = _source(tmp_path, packed, "disk.raw.gz")
     assert needs_preparing(report)
@@ -63,10 +63,10 @@ def test_a_compressed_disk_is_unpacked_and_removed_afterwards(tmp_path: Path) ->
         (build.qcow2(DISK), DiskFormat.QCOW2, bytes(build.qcow2(DISK))),
     ],
 )
-def test_what_was_packed_is_sent_as_the_report_told(
+def test_the_converted_disk_has_the_format_of_the_report(
     tmp_path: Path, packed: bytes, format_: DiskFormat, expected: bytes
 ) -> None:
-    """A fixed VHD becomes the RAW disk of the report without its footer. Other formats are those of the report."""
+    """A fixed VHD becomes the RAW disk of the report, without its footer; other formats are kept."""
     path, report = _source(tmp_path, gzip.compress(packed), "disk.gz")
     assert report.format is format_
     with prepare(path, report, work_dir=tmp_path, emit=ignore) as ready:
@@ -85,19 +85,19 @@ def test_what_was_packed_is_sent_as_the_report_told(
         (build.qcow2(DISK)[:-65536], "qcow2-truncated"),
     ],
 )
-def test_what_was_packed_is_judged_before_it_is_sent(tmp_path: Path, packed: bytes, code: str) -> None:
-    """No file stays if the content can't be imported."""
+def test_the_unpacked_disk_is_checked_before_the_upload(tmp_path: Path, packed: bytes, code: str) -> None:
+    """A disk that cannot be imported is refused, and no file is left."""
     path, report = _source(tmp_path, gzip.compress(packed), "disk.gz")
     with pytest.raises(DiskError) as caught, prepare(path, report, work_dir=tmp_path / "work", emit=ignore):
         pass
     assert caught.value.code == code
-    # What was unpacked is gone by now: the user knows the file that he has, and unpacks it under its own name.
+    # The unpacked file was removed, so that no message may refer to it.
     assert "work" not in f"{caught.value.summary} {caught.value.cause} {caught.value.remedy}".replace(str(path), "")
     assert list((tmp_path / "work").iterdir()) == []
 
 
-def test_a_file_that_was_cut_short_is_not_sent(tmp_path: Path) -> None:
-    """The compressed data ends too early."""
+def test_a_truncated_compressed_file_is_refused(tmp_path: Path) -> None:
+    """The error is unpack-failed."""
     path, report = _source(tmp_path, gzip.compress(os.urandom(MIB))[: MIB // 2], "disk.gz")
     with pytest.raises(DiskError) as caught, prepare(path, report, work_dir=tmp_path, emit=ignore):
         pass
@@ -105,7 +105,7 @@ def test_a_file_that_was_cut_short_is_not_sent(tmp_path: Path) -> None:
 
 
 def test_a_padded_vhd_loses_its_padding(tmp_path: Path) -> None:
-    """It becomes a fixed VHD of the size that the disk had, with the same data."""
+    """The result is a fixed VHD with the original size and data of the disk."""
     padded = 1040 * 8 * 512  # 64 KiB more than the 4 MiB of the disk
     footer = build.vhd_footer(padded, creator=b"qemu", geometry=(1040, 1, 8))
     image = DISK + bytes(padded - len(DISK)) + footer
@@ -117,8 +117,8 @@ def test_a_padded_vhd_loses_its_padding(tmp_path: Path) -> None:
     assert (again.container, again.virtual_bytes, again.container_problems) == ("vhd-fixed", len(DISK), ())
 
 
-def test_a_large_padded_vhd_becomes_whole_gib_without_a_look_at_its_holes(tmp_path: Path) -> None:
-    """A cylinder of a large disk has more than one MiB, and the rest of it would cost one GiB."""
+def test_a_large_padded_vhd_becomes_whole_gib_without_reading_its_holes(tmp_path: Path) -> None:
+    """A cylinder of a large disk exceeds a MiB, and a partial GiB would be billed as a GiB."""
     padded = 515 * 16 * 255 * 512  # 1.98 MiB more than a GiB
     path = tmp_path / "disk.vhd"
     path.write_bytes(DISK)
@@ -126,50 +126,50 @@ def test_a_large_padded_vhd_becomes_whole_gib_without_a_look_at_its_holes(tmp_pa
     with path.open("ab") as file:
         file.write(build.vhd_footer(padded, creator=b"qemu", geometry=(515, 16, 255)))
     report = inspect_disk(path)
-    begun = time.process_time()
+    started = time.process_time()
     with prepare(path, report, work_dir=tmp_path / "work", emit=ignore) as ready:
-        assert time.process_time() - begun < 0.3  # to read a GiB of zeros takes more than half a second
+        assert time.process_time() - started < 0.3  # to read a GiB of zeros takes more than half a second
         assert ready.stat().st_size == (1 << 30) + 512
         assert ready.stat().st_blocks * 512 <= 2 * len(DISK)
-        with ready.open("rb") as made:
-            assert made.read(len(DISK)) == DISK
+        with ready.open("rb") as converted:
+            assert converted.read(len(DISK)) == DISK
 
 
 def test_data_in_the_padding_is_kept(tmp_path: Path) -> None:
-    """With data it is not padding."""
+    """If the end of the disk has data, it is not padding."""
     padded = 1040 * 8 * 512
     footer = build.vhd_footer(padded, creator=b"qemu", geometry=(1040, 1, 8))
     image = DISK + bytes(1000) + b"data" + bytes(padded - len(DISK) - 1004) + footer
     assert len(_prepared(tmp_path, image, "disk.vhd")) == padded + 512
 
 
-def test_the_same_source_gives_the_same_file_each_time(tmp_path: Path) -> None:
-    """A stopped upload can be resumed."""
+def test_the_conversion_is_deterministic(tmp_path: Path) -> None:
+    """Name, time and contents are equal each time, so that an upload can be resumed."""
     path, report = _source(tmp_path, gzip.compress(DISK), "disk.gz")
-    seen = []
+    results = []
     for _ in range(2):
         with prepare(path, report, work_dir=tmp_path, emit=ignore) as ready:
-            seen.append((ready.name, ready.stat().st_mtime_ns, ready.read_bytes()))
-    assert seen[0] == seen[1]
+            results.append((ready.name, ready.stat().st_mtime_ns, ready.read_bytes()))
+    assert results[0] == results[1]
 
 
-def test_a_finished_file_is_used_again_after_an_interruption(tmp_path: Path) -> None:
-    """It stays after a transient failure, and the next run finds it."""
+def test_a_converted_file_is_reused_after_an_interruption(tmp_path: Path) -> None:
+    """It is kept if the run is interrupted, and the next run uses it."""
     path, report = _source(tmp_path, gzip.compress(DISK), "disk.gz")
-    said: list[Event] = []
+    events: list[Event] = []
     stopped = Interrupted("Stopped.", code="interrupted", remedy=None)
-    with pytest.raises(Interrupted), prepare(path, report, work_dir=tmp_path, emit=said.append) as ready:
+    with pytest.raises(Interrupted), prepare(path, report, work_dir=tmp_path, emit=events.append) as ready:
         raise stopped
     inode = ready.stat().st_ino
-    assert str(ready) in str(said[-1])
-    with prepare(path, report, work_dir=tmp_path, emit=said.append) as again:
+    assert str(ready) in str(events[-1])
+    with prepare(path, report, work_dir=tmp_path, emit=events.append) as again:
         assert again.stat().st_ino == inode
     assert not again.exists()
-    assert isinstance(said[-1], Noted)
+    assert isinstance(events[-1], Noted)
 
 
-def test_a_final_failure_leaves_nothing(tmp_path: Path) -> None:
-    """No later run would use the file."""
+def test_a_permanent_failure_removes_the_converted_file(tmp_path: Path) -> None:
+    """No later run would use it."""
     path, report = _source(tmp_path, gzip.compress(DISK), "disk.gz")
     refused = RefusedError("No.", code="no", remedy=None)
     with pytest.raises(RefusedError), prepare(path, report, work_dir=tmp_path / "work", emit=ignore):
@@ -177,22 +177,22 @@ def test_a_final_failure_leaves_nothing(tmp_path: Path) -> None:
     assert list((tmp_path / "work").iterdir()) == []
 
 
-def test_what_a_killed_run_left_half_made_is_removed(tmp_path: Path) -> None:
-    """Partial files of ended processes are removed, also of other disks. Those of running processes stay."""
+def test_partial_files_of_ended_processes_are_removed(tmp_path: Path) -> None:
+    """Partial files of other disks are removed too; those of running processes and other files are kept."""
     path, report = _source(tmp_path, gzip.compress(DISK), "disk.gz")
     with prepare(path, report, work_dir=tmp_path, emit=ignore) as ready:
         name = ready.name
-    dead = [f"{name}.4194305.part", f"{name}.4194305.part.second", f"aliyun-import-{'0' * 20}.qcow2.4194305.part"]
+    stale = [f"{name}.4194305.part", f"{name}.4194305.part.second", f"aliyun-import-{'0' * 20}.qcow2.4194305.part"]
     kept = [f"{name}.{os.getppid()}.part", "aliyun-import-notes.4194305.part"]
-    for one in (*dead, *kept):
+    for one in (*stale, *kept):
         (tmp_path / one).write_bytes(b"half")
     with prepare(path, report, work_dir=tmp_path, emit=ignore):
-        assert not any((tmp_path / one).exists() for one in dead)
+        assert not any((tmp_path / one).exists() for one in stale)
         assert all((tmp_path / one).exists() for one in kept)
 
 
-def test_a_file_of_somebody_else_is_not_used(tmp_path: Path) -> None:
-    """Names in a shared directory are predictable, so a file that other users can write to is refused."""
+def test_a_file_that_other_users_can_write_is_not_used(tmp_path: Path) -> None:
+    """File names are predictable, so that another user of a shared directory could create the file."""
     path, report = _source(tmp_path, gzip.compress(DISK), "disk.gz")
     with prepare(path, report, work_dir=tmp_path, emit=ignore) as ready:
         name = ready.name
@@ -203,12 +203,12 @@ def test_a_file_of_somebody_else_is_not_used(tmp_path: Path) -> None:
     assert caught.value.code == "work-dir-unusable"
 
 
-def test_a_disk_that_changes_meanwhile_is_not_sent(tmp_path: Path) -> None:
-    """The converted file is neither the disk before the change nor the one after it."""
+def test_a_change_of_the_disk_stops_the_conversion(tmp_path: Path) -> None:
+    """The result would be neither the disk before the change nor the one after."""
     path, report = _source(tmp_path, gzip.compress(DISK), "disk.gz")
 
     def change(event: Event) -> None:
-        """Change the disk when the conversion begins."""
+        """Change the disk's time when the conversion begins."""
         del event
         os.utime(path, ns=(1, 1))
 
@@ -218,16 +218,16 @@ def test_a_disk_that_changes_meanwhile_is_not_sent(tmp_path: Path) -> None:
     assert list((tmp_path / "work").iterdir()) == []
 
 
-def test_a_work_dir_that_is_a_file_is_told(tmp_path: Path) -> None:
-    """The remedy has the name of the option."""
+def test_a_work_dir_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    """The remedy has the option."""
     path, report = _source(tmp_path, gzip.compress(DISK), "disk.gz")
     with pytest.raises(LocalStateError) as caught, prepare(path, report, work_dir=path, emit=ignore):
         pass
     assert "--work-dir" in (caught.value.remedy or "")
 
 
-def test_without_qemu_img_the_exact_command_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The inspection reports the container as a blocking problem."""
+def test_without_qemu_img_the_remedy_has_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The inspection already blocks, with the same command."""
     path, report = _source(tmp_path, b"KDMV" + bytes(MIB), "disk.vmdk")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DiskError) as caught, prepare(path, report, work_dir=tmp_path / "work", emit=ignore):
@@ -242,10 +242,10 @@ def test_without_qemu_img_the_exact_command_is_told(tmp_path: Path, monkeypatch:
     assert "qemu-utils" in blocked.unknowns[0]
 
 
-def test_what_a_packed_file_begins_with_is_judged_before_it_is_unpacked(
+def test_the_beginning_of_a_compressed_file_is_checked_before_it_is_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The inspection reports a VMDK that can't be converted, a file that is compressed twice, and a text."""
+    """A VMDK without a converter, a file that is compressed twice and a text block in the inspection."""
     monkeypatch.setenv("PATH", str(tmp_path))
     for inner, code in (
         (b"KDMV" + bytes(MIB), "container-foreign"),
@@ -257,8 +257,8 @@ def test_what_a_packed_file_begins_with_is_judged_before_it_is_unpacked(
         assert blocking == [code]
 
 
-def test_a_zip_archive_gives_the_disk_in_it(tmp_path: Path) -> None:
-    """From the inspection to the converted file."""
+def test_a_zip_archive_is_converted_to_the_disk_in_it(tmp_path: Path) -> None:
+    """The disk is unpacked, and the other member is ignored."""
     packed = tmp_path / "packed"
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("disk.raw", DISK)

@@ -1,4 +1,4 @@
-"""Tests of unpacking compressed disks as a stream."""
+"""Tests of the streaming decompression of disks."""
 
 import bz2
 import gzip
@@ -38,16 +38,16 @@ def _unpack(folder: Path, packed: bytes, container: str) -> bytes:
 
 
 @each_row("container", PACKERS)
-def test_data_comes_out_as_it_went_in(tmp_path: Path, container: str) -> None:
-    """With one stream, and with two streams as of parallel compressors."""
+def test_unpacked_data_is_the_original(tmp_path: Path, container: str) -> None:
+    """One stream, and two concatenated ones as parallel compressors write them, are unpacked."""
     pack = PACKERS[container]
     assert _unpack(tmp_path, pack(DATA), container) == DATA
     assert _unpack(tmp_path, pack(DATA[:10]) + pack(DATA[10:]), container) == DATA
 
 
 @each_row("container", PACKERS)
-def test_zeros_come_in_pieces(tmp_path: Path, container: str) -> None:
-    """Highly compressed data needs no more memory than one piece."""
+def test_a_decompression_bomb_is_returned_in_bounded_pieces(tmp_path: Path, container: str) -> None:
+    """No piece is larger than STEP_BYTES."""
     path = tmp_path / "packed"
     path.write_bytes(PACKERS[container](bytes(3 * STEP_BYTES)))
     sizes = [len(piece) for piece in unpacked_file(path, format_named(container))]
@@ -57,24 +57,24 @@ def test_zeros_come_in_pieces(tmp_path: Path, container: str) -> None:
 
 @each_row("container", PACKERS)
 @each_row("keep", [0.5, 0.999])
-def test_data_that_was_cut_short_is_bad(tmp_path: Path, container: str, keep: float) -> None:
-    """The stream has no end."""
+def test_truncated_data_raises_bad(tmp_path: Path, container: str, keep: float) -> None:
+    """An incomplete disk must not be imported."""
     packed = PACKERS[container](DATA)
     with pytest.raises(Bad):
         _unpack(tmp_path, packed[: int(len(packed) * keep)], container)
 
 
 @each_row("container", PACKERS)
-def test_damaged_data_is_bad(tmp_path: Path, container: str) -> None:
-    """The checksum of every format is verified."""
+def test_damaged_data_raises_bad(tmp_path: Path, container: str) -> None:
+    """The checksum of each format is verified."""
     packed = bytearray(PACKERS[container](DATA))
     packed[len(packed) // 2] ^= 0xFF
     with pytest.raises(Bad):
         _unpack(tmp_path, bytes(packed), container)
 
 
-def test_padding_after_the_last_stream_is_none_of_it(tmp_path: Path) -> None:
-    """Tapes and block devices are padded with zeros."""
+def test_padding_after_the_last_stream_is_ignored(tmp_path: Path) -> None:
+    """Files from tapes and block devices are padded with zeros."""
     assert _unpack(tmp_path, gzip.compress(DATA) + bytes(1000), "gzip") == DATA
 
 
@@ -87,20 +87,20 @@ def _zip(folder: Path, members: dict[str, bytes]) -> bytes:
 
 
 @pytest.mark.parametrize("members", [{"disk": DATA}, {"README": b"hello", "../disk.vmdk": DATA}])
-def test_the_one_disk_in_a_zip_is_taken(tmp_path: Path, members: dict[str, bytes]) -> None:
-    """It is the only member, or the only one with the suffix of a disk. Its path does not matter."""
+def test_the_only_disk_in_a_zip_is_unpacked(tmp_path: Path, members: dict[str, bytes]) -> None:
+    """It is the only member, or the only one with the suffix of a disk; its path is ignored."""
     assert _unpack(tmp_path, _zip(tmp_path, members), "zip") == DATA
 
 
 @pytest.mark.parametrize("members", [{}, {"a.raw": DATA, "b.raw": DATA}, {"a.txt": b"a", "b.txt": b"b"}])
-def test_a_zip_without_one_disk_is_unsupported(tmp_path: Path, members: dict[str, bytes]) -> None:
-    """Of several disks none is chosen."""
+def test_a_zip_with_no_or_several_disks_is_unsupported(tmp_path: Path, members: dict[str, bytes]) -> None:
+    """The disk is not guessed."""
     with pytest.raises(Unsupported):
         _unpack(tmp_path, _zip(tmp_path, members), "zip")
 
 
-def test_a_damaged_zip_is_bad(tmp_path: Path) -> None:
-    """Its directory, which is at the end, is missing."""
+def test_a_damaged_zip_raises_bad(tmp_path: Path) -> None:
+    """The directory at its end is missing."""
     packed = _zip(tmp_path, {"disk": DATA})
     with pytest.raises(Bad):
         _unpack(tmp_path, packed[:-100], "zip")

@@ -1,4 +1,4 @@
-"""Tests of reading disks: exact content, threads, errors with their offsets, fingerprints."""
+"""Tests of opening and reading disks, their extents and their fingerprints."""
 
 import errno
 import os
@@ -21,13 +21,13 @@ from aliyun_import.limits import KIB, MIB, TIB
 
 
 def write(path: Path, content: bytes) -> Path:
-    """Write a disk."""
+    """Write a disk, and return its path."""
     path.write_bytes(content)
     return path
 
 
-def test_a_read_gives_exactly_what_was_asked_for(tmp_path: Path) -> None:
-    """Offsets and lengths are those of the file."""
+def test_a_read_returns_exactly_the_requested_range(tmp_path: Path) -> None:
+    """Offset and length are exact, for both kinds of read."""
     content = os.urandom(100_000)
     with open_disk(write(tmp_path / "disk", content)) as source:
         assert source.size_bytes == len(content)
@@ -37,8 +37,8 @@ def test_a_read_gives_exactly_what_was_asked_for(tmp_path: Path) -> None:
         assert buffer == content[99_000:]
 
 
-def test_threads_share_a_source(tmp_path: Path) -> None:
-    """Reads are positional and do not disturb each other."""
+def test_threads_can_share_a_source(tmp_path: Path) -> None:
+    """Reads are independent, since there is no file position."""
     content = os.urandom(1 * MIB)
     with open_disk(write(tmp_path / "disk", content)) as source:
         wrong: list[int] = []
@@ -66,13 +66,13 @@ def test_extents_are_the_data_of_a_sparse_file(tmp_path: Path) -> None:
         file.truncate(32 * MIB)
     with open_disk(path) as source:
         covered = source.extents()
-    assert sum(extent.end - extent.start for extent in covered) < 32 * MIB, "the file system knows holes"
+    assert sum(extent.end - extent.start for extent in covered) < 32 * MIB, "the file system has no holes"
     for offset in (1 * MIB, 8 * MIB):
         assert any(extent.start <= offset and offset + 64 * KIB <= extent.end for extent in covered)
 
 
 def test_a_disk_of_holes_has_no_extents(tmp_path: Path) -> None:
-    """A file with one hole and no data has no extents."""
+    """The disk has one hole, which reads as zeros."""
     path = tmp_path / "disk"
     with path.open("wb") as file:
         file.truncate(4 * MIB)
@@ -81,8 +81,8 @@ def test_a_disk_of_holes_has_no_extents(tmp_path: Path) -> None:
         assert source.read(1 * MIB, 4) == bytes(4)
 
 
-def test_without_knowledge_of_holes_all_is_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file system that answers EINVAL to SEEK_DATA gives one extent, like a block device."""
+def test_without_support_for_holes_the_disk_is_one_extent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that refuses SEEK_DATA with EINVAL has one extent, as block devices have."""
 
     def refuse(_descriptor: int, offset: int, whence: int) -> int:
         raise OSError(errno.EINVAL, f"lseek({offset}, {whence})")
@@ -94,8 +94,8 @@ def test_without_knowledge_of_holes_all_is_data(tmp_path: Path, monkeypatch: pyt
         monkeypatch.undo()
 
 
-def test_a_read_behind_the_end_is_truncation_and_names_the_offset(tmp_path: Path) -> None:
-    """A truncated disk has another error than one that can't be read."""
+def test_a_read_past_the_end_is_disk_truncated_with_the_offset(tmp_path: Path) -> None:
+    """A disk that became smaller has another error than one that cannot be read."""
     path = write(tmp_path / "disk", b"x" * 10_000)
     with open_disk(path) as source:
         os.truncate(path, 6_000)
@@ -105,8 +105,8 @@ def test_a_read_behind_the_end_is_truncation_and_names_the_offset(tmp_path: Path
     assert raised.value.details["offset"] == "6000"
 
 
-def test_a_read_error_names_the_offset_and_exits_with_3(tmp_path: Path) -> None:
-    """A bad sector is an error of the disk, with the message of the system."""
+def test_a_read_error_has_the_offset_and_exit_code_3(tmp_path: Path) -> None:
+    """An error of the system, as for a bad sector, is a DiskError."""
     source = open_disk(write(tmp_path / "disk", b"x" * 10_000))
     os.close(source._file._fd)
     source._file._fd = os.open(tmp_path, os.O_RDONLY)  # reading a directory is an error of the system: EISDIR
@@ -117,8 +117,8 @@ def test_a_read_error_names_the_offset_and_exits_with_3(tmp_path: Path) -> None:
     assert raised.value.details["offset"] == "4096"
 
 
-def test_an_error_of_a_converted_disk_names_its_source_too(tmp_path: Path) -> None:
-    """The user knows the source. The remedy is about the converted file."""
+def test_an_error_of_a_converted_disk_has_its_source_too(tmp_path: Path) -> None:
+    """The user knows the source, and the remedy is about the converted file."""
     path, source = write(tmp_path / "converted.raw", b"x" * 10_000), tmp_path / "disk.vmdk"
     with open_disk(path, name=source) as disk:
         os.truncate(path, 6_000)
@@ -133,8 +133,8 @@ def test_an_error_of_a_converted_disk_names_its_source_too(tmp_path: Path) -> No
     assert f"Remove {path}" in str(unreadable.value.remedy)
 
 
-def test_what_is_no_disk_is_refused_by_kind(tmp_path: Path) -> None:
-    """Each kind has its message, and a pipe does not make the tool wait for a writer."""
+def test_a_path_that_is_not_a_disk_is_refused_with_its_kind(tmp_path: Path) -> None:
+    """Each kind has its own message, and opening a pipe does not wait for a writer."""
     os.mkfifo(tmp_path / "pipe")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "socket"))
@@ -150,16 +150,16 @@ def test_what_is_no_disk_is_refused_by_kind(tmp_path: Path) -> None:
     assert found["missing"][0] == "disk-missing"
 
 
-def test_an_empty_file_is_no_disk(tmp_path: Path) -> None:
-    """It has no content to upload."""
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    """The error is disk-empty."""
     with open_disk(write(tmp_path / "disk", b"")) as source, pytest.raises(DiskError) as raised:
         source.fingerprint()
     assert raised.value.code == "disk-empty"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_an_unreadable_file_says_so(tmp_path: Path) -> None:
-    """The message names the file, and the remedy what to change."""
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can read every file")
+def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
+    """The error is disk-unreadable."""
     path = write(tmp_path / "disk", b"x")
     path.chmod(0)
     with pytest.raises(DiskError) as raised:
@@ -168,14 +168,14 @@ def test_an_unreadable_file_says_so(tmp_path: Path) -> None:
 
 
 def test_a_link_is_followed(tmp_path: Path) -> None:
-    """Names in /dev/disk are symbolic links."""
+    """The paths in /dev/disk are links."""
     (tmp_path / "link").symlink_to(write(tmp_path / "disk", b"x" * 100))
     with open_disk(tmp_path / "link") as source:
         assert source.read(0, 100) == b"x" * 100
 
 
-def test_the_fingerprint_notices_a_change(tmp_path: Path) -> None:
-    """It changes with the sampled content, the modification time and the size."""
+def test_the_fingerprint_changes_with_the_disk(tmp_path: Path) -> None:
+    """Changes of a sampled range, of the modification time and of the size are found."""
     path = write(tmp_path / "disk", b"x" * 100_000)
     status = path.stat()
     with open_disk(path) as source:
@@ -196,7 +196,7 @@ def test_the_fingerprint_notices_a_change(tmp_path: Path) -> None:
 
 
 def test_the_sample_is_the_same_on_every_machine(tmp_path: Path) -> None:
-    """It depends on size and content only."""
+    """The sample depends on size and content, not on how or where the file is stored."""
     dense, sparse = tmp_path / "dense", tmp_path / "sparse"
     dense.write_bytes(b"boot" + bytes(8 * MIB) + b"end")
     with sparse.open("wb") as file:
@@ -210,7 +210,7 @@ def test_the_sample_is_the_same_on_every_machine(tmp_path: Path) -> None:
 
 @given(st.integers(1, 2 * TIB))
 def test_the_sample_stays_inside_the_disk_and_is_small(size_bytes: int) -> None:
-    """The ranges ascend, do not overlap, end within the disk, and have some MiB at most."""
+    """Ranges are ascending, disjoint, inside the disk, and 4 MiB together at most."""
     ranges = sample_ranges(size_bytes)
     position = 0
     for offset, length in ranges:
@@ -224,7 +224,7 @@ def test_the_sample_stays_inside_the_disk_and_is_small(size_bytes: int) -> None:
 
 @pytest.fixture
 def loop_device(tmp_path: Path) -> Iterator[Path]:
-    """Return a block device of 4 MiB with a word at 1 MiB."""
+    """Yield a block device of 4 MiB with data at 1 MiB."""
     if os.geteuid() != 0 or not shutil.which("losetup"):
         pytest.skip("needs root and losetup")
     path = write(tmp_path / "backing", bytes(1 * MIB) + b"disk" + bytes(3 * MIB - 4))
@@ -237,7 +237,7 @@ def loop_device(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.root
 def test_a_block_device_is_a_disk(loop_device: Path) -> None:
-    """Its size is that of the device, and it is read like a file."""
+    """Its size is that of the device, and it is read as a file."""
     with open_disk(loop_device) as source:
         assert stat.S_ISBLK(loop_device.stat().st_mode)
         assert source.size_bytes == 4 * MIB

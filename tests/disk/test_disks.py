@@ -1,4 +1,4 @@
-"""Tests of whole disks that the usual tools created, in every container."""
+"""Tests of the reports of disks that system tools partitioned, in every container."""
 
 import dataclasses
 import subprocess
@@ -37,7 +37,7 @@ CONTAINERS = {
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Path:
-    """Return the place for a disk of 128 MiB."""
+    """Return the path of a sparse disk of 128 MiB."""
     path = tmp_path / "disk.raw"
     with path.open("wb") as file:
         file.truncate(128 * MIB)
@@ -79,7 +79,7 @@ def _arm64(disk: Path) -> None:
 
 
 def _rhel_on_lvm(disk: Path) -> None:
-    """Create an ESP, /boot on XFS, and a physical volume by lvm with a root in two segments."""
+    """Write an ESP, /boot on XFS, and a physical volume of lvm2 with root in two segments."""
     need("sgdisk", "pvcreate", "losetup")
     run("sgdisk", "-n1:2048:+8M", "-t1:ef00", "-n2:0:+24M", "-t2:8300", "-n3:0:0", "-t3:8e00", disk)
     _write(disk, MIB, _esp("BOOTX64.EFI", build.X86_64))
@@ -95,7 +95,7 @@ def _rhel_on_lvm(disk: Path) -> None:
     finally:
         run("losetup", "-d", loop)
     root = image("guest-rhel-root")
-    # The first extent begins 1 MiB into the volume; swap lies between the two pieces of the root.
+    # The first extent begins 1 MiB into the volume; swap is between the two segments of root.
     _write(disk, 34 * MIB, root[: 6 * MIB])
     _write(disk, (34 + 10) * MIB, root[6 * MIB :])
 
@@ -107,8 +107,8 @@ def _windows(disk: Path) -> None:
     _write(disk, MIB, image("guest-windows"))
 
 
-def _divided_by_parted(disk: Path) -> None:
-    """Create a data disk with logical partitions, each with a file system."""
+def _data_disk(disk: Path) -> None:
+    """Write a data disk with logical partitions, each with its own file system."""
     need("parted", "mkfs.ext4", "mkswap", "mkntfs")
     marks = ["mkpart", "primary", "1MiB", "2MiB", "mkpart", "extended", "2MiB", "100%"]
     marks += ["mkpart", "logical", "3MiB", "8MiB", "mkpart", "logical", "9MiB", "14MiB"]
@@ -139,16 +139,13 @@ DISKS: dict[str, tuple[Callable[[Path], None], Facts]] = {
         (TableKind.GPT, ["vfat", "xfs", "lvm"], Architecture.X86_64, OsType.LINUX, "rocky 9.4", "uefi"),
     ),
     "Windows": (_windows, (TableKind.MBR, ["ntfs"], Architecture.X86_64, OsType.WINDOWS, "", "bios")),
-    "data": (_divided_by_parted, (TableKind.MBR, ["swap", "", "ext4", "ntfs"], None, None, "", "")),
+    "data": (_data_disk, (TableKind.MBR, ["swap", "", "ext4", "ntfs"], None, None, "", "")),
 }
 
 
 @pytest.mark.parametrize("name", DISKS)
-def test_a_disk_gives_the_right_report_and_the_same_in_every_container(name: str, disk: Path) -> None:
-    """The report has table, file systems, architecture, system and boot mode.
-
-    Only the facts of the container differ.
-    """
+def test_a_disk_has_the_right_report_in_every_container(name: str, disk: Path) -> None:
+    """Table, file systems, architecture, system and boot mode are right; only fields of the container differ."""
     need("qemu-img", "qemu-nbd")
     make, facts = DISKS[name]
     if name == "Windows":

@@ -1,4 +1,4 @@
-"""Tests of fingerprints: they prove equality only if no user can set the compared values."""
+"""Tests of fingerprints: which equal fingerprints prove equal content."""
 
 import os
 from dataclasses import replace
@@ -24,48 +24,48 @@ MOUNTS = """\
 30 22 7:1 / /mnt/my\\040disk ro,relatime - ext4 /dev/loop0p1 ro
 31 22 0:50 / /mnt/tree rw,relatime - btrfs /dev/sdb rw
 32 22 8:33 / /mnt/stick rw,relatime - exfat /dev/sdc1 rw
-33 22 0:60 / /mnt/far rw,relatime - fuse.sshfs host: rw
-nothing that is a mount
+33 22 0:60 / /mnt/remote rw,relatime - fuse.sshfs host: rw
+not a mount
 """
 
 
 def test_a_file_is_the_same_only_with_its_ctime() -> None:
-    """All other values can be set by cp -p, touch -d, or a reproducible build."""
+    """All other fields can be equal after cp -p, touch -d, or a build with a fixed time."""
     assert FILE.likeness(FILE) is Likeness.SAME
     assert replace(FILE, ctime_ns=5).likeness(FILE) is Likeness.UNPROVEN
     for change in ({"mtime_ns": 9}, {"inode": 9}, {"device": 9}, {"size_bytes": 9}, {"sample": "cd" * 32}):
         assert replace(FILE, **change).likeness(FILE) is Likeness.OTHER
 
 
-def test_a_ctime_that_is_not_known_proves_nothing() -> None:
-    """A journal of an earlier version has none."""
+def test_an_unknown_ctime_is_unproven() -> None:
+    """A journal of an earlier version has no ctime."""
     assert FILE.likeness(replace(FILE, ctime_ns=None)) is Likeness.UNPROVEN
     assert replace(FILE, ctime_ns=None).likeness(replace(FILE, ctime_ns=None)) is Likeness.UNPROVEN
 
 
-def test_a_block_device_is_never_believed() -> None:
-    """Times and numbers of its node prove nothing. A different sample proves another disk."""
+def test_a_block_device_is_never_proven_the_same() -> None:
+    """The times and numbers of its node are no evidence; only its sample can show another disk."""
     assert BLOCK.likeness(BLOCK) is Likeness.UNPROVEN
     assert replace(BLOCK, mtime_ns=9, device=9, inode=9).likeness(BLOCK) is Likeness.UNPROVEN
     assert replace(BLOCK, sample="cd" * 32).likeness(BLOCK) is Likeness.OTHER
 
 
-def test_a_fingerprint_comes_back_from_its_word() -> None:
-    """The encoding of versions without ctime is read, too."""
+def test_an_encoded_fingerprint_can_be_decoded() -> None:
+    """The encoding of versions without the ctime can be decoded too."""
     for one in (FILE, BLOCK, replace(FILE, ctime_ns=None)):
         assert decoded(one.encoded()) == one
     assert decoded(f"{1 << 30}:1:2:3:{'ab' * 32}") == replace(FILE, ctime_ns=None)
 
 
 def test_several_disks_are_as_alike_as_the_least_alike() -> None:
-    """One changed disk makes all of them changed."""
+    """One other disk makes the result "other"."""
     assert least([]) is Likeness.SAME
     assert least([Likeness.SAME, Likeness.UNPROVEN]) is Likeness.UNPROVEN
     assert least([Likeness.UNPROVEN, Likeness.OTHER, Likeness.SAME]) is Likeness.OTHER
 
 
-def test_a_time_that_was_set_back_shows_in_the_ctime(tmp_path: Path) -> None:
-    """The file was changed outside of the sample, and its modification time restored."""
+def test_a_restored_modification_time_is_found_by_the_ctime(tmp_path: Path) -> None:
+    """The write is in place, outside of the sample."""
     path = tmp_path / "disk"
     path.write_bytes(bytes(16 << 20))
     status = path.stat()
@@ -78,14 +78,14 @@ def test_a_time_that_was_set_back_shows_in_the_ctime(tmp_path: Path) -> None:
         assert source.fingerprint().likeness(before) is Likeness.UNPROVEN
 
 
-@each_row(("device", "kept"), [("254:0", True), ("8:33", False), ("0:60", False), ("1:1", True)])
-def test_a_file_system_that_makes_the_ctime_up_is_known(device: str, kept: bool) -> None:
-    """FAT and network file systems have no ctime."""
-    assert keeps_ctime(device, parse_mounts(MOUNTS)) is kept
+@each_row(("device", "stored"), [("254:0", True), ("8:33", False), ("0:60", False), ("1:1", True)])
+def test_file_systems_without_a_reliable_ctime_are_known(device: str, stored: bool) -> None:
+    """FAT and network file systems do not store the ctime."""
+    assert keeps_ctime(device, parse_mounts(MOUNTS)) is stored
 
 
-def test_who_holds_a_device_is_said() -> None:
-    """Users are found by number, by name if the number differs, and by devices on top."""
+def test_the_user_of_a_device_is_found() -> None:
+    """Mounts are found by device number, or by name if the number differs; device-mapper devices are found too."""
     mounts = parse_mounts(MOUNTS)
     read_only = held_by({"7:0": "loop0", "7:1": "loop0p1"}, mounts)
     assert (read_only.by, read_only.read_only) == (("/dev/loop0p1 is mounted at /mnt/my disk, read-only",), True)
@@ -95,8 +95,8 @@ def test_who_holds_a_device_is_said() -> None:
     assert not held_by({"8:48": "sdd"}, mounts).read_only
 
 
-def test_nobody_holds_a_file(tmp_path: Path) -> None:
-    """A file, or a path that does not exist, has no users."""
+def test_a_file_has_no_user(tmp_path: Path) -> None:
+    """A missing path has none either."""
     path = tmp_path / "disk"
     path.write_bytes(b"x")
     assert holder_of(path) is None

@@ -1,6 +1,6 @@
-"""Tests on real disks: a Debian in every container, and damaged disks.
+"""Tests with real disk images: a Debian in every container, and damaged images.
 
-ALIYUN_IMPORT_TEST_IMAGES names the directory with them; docs/contributing.md describes how to create them.
+ALIYUN_IMPORT_TEST_IMAGES is the directory with the images; docs/contributing.md describes how to create them.
 """
 
 import dataclasses
@@ -20,15 +20,15 @@ from tests.disk import build
 
 pytestmark = pytest.mark.root
 
-WHOLE = ("c-fixed.vhd", "c-dynamic.vhd", "c.qcow2", "c-compressed.qcow2", "c.vmdk", "c-stream.vmdk", "c.vhdx", "c.vdi")
+IMAGES = ("c-fixed.vhd", "c-dynamic.vhd", "c.qcow2", "c-compressed.qcow2", "c.vmdk", "c-stream.vmdk", "c.vhdx", "c.vdi")
 
 
 @pytest.fixture(scope="module")
 def images() -> Path:
-    """Return the directory, or skip."""
+    """Return the directory of the images. Skip the test if it is not set."""
     directory = os.environ.get("ALIYUN_IMPORT_TEST_IMAGES")
     if not directory:
-        pytest.skip("ALIYUN_IMPORT_TEST_IMAGES does not name a directory of disk images")
+        pytest.skip("ALIYUN_IMPORT_TEST_IMAGES is not set to a directory of disk images")
     return Path(directory)
 
 
@@ -36,9 +36,9 @@ def _blocking(report: DiskReport) -> list[str]:
     return [problem.code for problem in report.container_problems if problem.severity is Severity.BLOCKS]
 
 
-@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("name", IMAGES)
 def test_the_same_debian_gives_the_same_report_in_every_container(images: Path, name: str) -> None:
-    """Partitions, boot evidence, the system and all of its facts."""
+    """Partitions, boot evidence and the guest are equal."""
     raw, other = inspect_disk(images / "a-mbr-bios.raw"), inspect_disk(images / name)
     assert _blocking(other) == []
     same = dataclasses.replace(
@@ -52,8 +52,8 @@ def test_the_same_debian_gives_the_same_report_in_every_container(images: Path, 
     assert same == raw
 
 
-def test_a_debian_under_bios_is_told(images: Path) -> None:
-    """GRUB is in the MBR, and there is one ext4 root."""
+def test_a_debian_that_boots_with_bios_is_recognised(images: Path) -> None:
+    """It has GRUB in the MBR and one ext4 root."""
     report = inspect_disk(images / "a-mbr-bios.raw")
     assert (report.table, report.virtual_bytes, report.architecture) == (TableKind.MBR, 4 * GIB, Architecture.X86_64)
     assert report.boot.bios
@@ -63,21 +63,21 @@ def test_a_debian_under_bios_is_told(images: Path) -> None:
     assert report.guest.os_release.id == "debian"
 
 
-def test_a_debian_under_uefi_is_told(images: Path) -> None:
-    """There is an ESP with the removable loader."""
+def test_a_debian_that_boots_with_uefi_is_recognised(images: Path) -> None:
+    """It has an ESP with a loader at the removable path."""
     report = inspect_disk(images / "b-gpt-uefi.raw")
     assert (report.table, report.architecture) == (TableKind.GPT, Architecture.X86_64)
     assert report.boot.uefi
     assert not report.boot.bios
 
 
-def test_a_padded_vhd_becomes_the_disk_that_it_was_made_of(images: Path, tmp_path: Path) -> None:
-    """The padding is found and removed."""
+def test_the_padding_of_a_vhd_is_removed(images: Path, tmp_path: Path) -> None:
+    """The converted disk has the original size."""
     report = inspect_disk(images / "c-fixed-chs.vhd")
     assert build.codes(report.container_problems) == ["vhd-chs-padded"]
     with prepare(report.path, report, work_dir=tmp_path, emit=ignore) as ready:
-        made = inspect_disk(ready)
-    assert (made.virtual_bytes, made.container_problems) == (4 * GIB, ())
+        converted = inspect_disk(ready)
+    assert (converted.virtual_bytes, converted.container_problems) == (4 * GIB, ())
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_a_padded_vhd_becomes_the_disk_that_it_was_made_of(images: Path, tmp_pat
         ("e-odd-size.raw", ["raw-size-not-512"]),
     ],
 )
-def test_a_broken_disk_is_told_by_its_own_name(images: Path, name: str, codes: list[str]) -> None:
-    """Each has the id of its problem."""
+def test_a_damaged_disk_has_its_own_codes(images: Path, name: str, codes: list[str]) -> None:
+    """Each kind of damage has its own code."""
     assert _blocking(inspect_disk(images / name)) == codes
 
 
@@ -104,10 +104,10 @@ def test_a_broken_disk_is_told_by_its_own_name(images: Path, name: str, codes: l
         ("e-bare-ext4.raw", TableKind.NONE, [0]),
     ],
 )
-def test_what_no_system_can_start_from_is_told_as_fact(
+def test_a_disk_without_a_system_is_reported_without_a_problem(
     images: Path, name: str, table: TableKind, numbers: list[int]
 ) -> None:
-    """They may be data disks: a check decides whether they block."""
+    """It may be a data disk; the checks decide whether it blocks."""
     report = inspect_disk(images / name)
     assert (_blocking(report), report.table) == ([], table)
     assert [partition.number for partition in report.partitions] == numbers

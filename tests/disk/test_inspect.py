@@ -1,4 +1,4 @@
-"""Tests of inspect_disk and inspect_opened."""
+"""Tests of the inspection of a disk."""
 
 import dataclasses
 from pathlib import Path
@@ -24,8 +24,8 @@ def _inspect(folder: Path, data: bytes | bytearray, name: str = "disk.img") -> D
     return inspect_disk(path)
 
 
-def test_a_report_tells_the_disk_from_its_container_to_its_loaders(tmp_path: Path) -> None:
-    """The report has container, partitions and boot loaders."""
+def test_a_report_has_container_partitions_and_boot_evidence(tmp_path: Path) -> None:
+    """Sizes, table, file systems, boot evidence and architecture are those of the disk."""
     report = _inspect(tmp_path, DISK)
     assert report.path == tmp_path / "disk.img"
     assert (report.container, report.format) == ("raw", DiskFormat.RAW)
@@ -46,7 +46,7 @@ def test_a_report_tells_the_disk_from_its_container_to_its_loaders(tmp_path: Pat
     ids=["vhd-fixed", "vhd-dynamic", "qcow2", "qcow2-v2-zlib", "qcow2-zstd"],
 )
 def test_the_same_disk_gives_the_same_report_in_every_container(tmp_path: Path, image: bytes) -> None:
-    """Only the facts of the file differ."""
+    """Only the fields about the file differ."""
     raw, other = _inspect(tmp_path, DISK), _inspect(tmp_path, image, "other.img")
     assert raw.container_problems == ()
     assert {problem.code for problem in other.container_problems} <= {"qcow2-zstd"}
@@ -61,29 +61,29 @@ def test_the_same_disk_gives_the_same_report_in_every_container(tmp_path: Path, 
     assert same == raw
 
 
-def test_a_loader_for_32_bit_firmware_beside_one_of_64_is_x86_64(tmp_path: Path) -> None:
+def test_loaders_for_32_and_64_bit_firmware_are_x86_64(tmp_path: Path) -> None:
     """Debian and Fedora install both."""
     files = {"EFI/BOOT/BOOTX64.EFI": build.pe_program(), "EFI/BOOT/BOOTIA32.EFI": build.pe_program(build.I386)}
-    report = _inspect(tmp_path, build.place(build.uefi_disk(), build.MIB, build.fat(files)))
+    report = _inspect(tmp_path, build.write_at(build.uefi_disk(), build.MIB, build.fat(files)))
     assert report.architecture is Architecture.X86_64
 
 
-def test_an_empty_file_is_a_report(tmp_path: Path) -> None:
-    """It is a problem in the report, together with all others."""
+def test_an_empty_file_has_a_report(tmp_path: Path) -> None:
+    """The problem is in the report, with all other findings."""
     report = _inspect(tmp_path, b"")
     assert build.codes(report.container_problems) == ["file-empty"]
 
 
 @pytest.mark.parametrize(("name", "code"), [("none.raw", "disk-missing"), (".", "disk-kind")])
-def test_no_disk_is_an_error(tmp_path: Path, name: str, code: str) -> None:
-    """There is nothing to report on."""
+def test_a_path_without_a_disk_raises(tmp_path: Path, name: str, code: str) -> None:
+    """There is no disk to report."""
     with pytest.raises(DiskError) as caught:
         inspect_disk(tmp_path / name)
     assert caught.value.code == code
 
 
-def test_an_inspection_that_ends_early_is_unknown_and_no_failure(tmp_path: Path) -> None:
-    """A child with too little memory returns nothing, and the report has the reason."""
+def test_an_inspection_that_exceeds_its_limit_is_unknown(tmp_path: Path) -> None:
+    """A child that is ended early does not fail the inspection, and the report has the reason."""
     path = tmp_path / "disk.raw"
     path.write_bytes(DISK)
     report = inspect_disk(path, limits=Limits(wall_s=0.001))
@@ -91,8 +91,8 @@ def test_an_inspection_that_ends_early_is_unknown_and_no_failure(tmp_path: Path)
     assert "more than 0.001 seconds" in report.unknowns[0]
 
 
-def test_a_large_sparse_disk_costs_what_a_small_one_does(tmp_path: Path) -> None:
-    """40 GiB of holes need 64 MiB of memory beside the interpreter, and one second of processor time."""
+def test_a_large_sparse_disk_needs_no_more_than_a_small_one(tmp_path: Path) -> None:
+    """40 GiB of holes need 150 MiB of address space and two seconds of processor time at most."""
     path = tmp_path / "large.raw"
     with path.open("wb") as file:
         file.write(DISK[: 3 << 20])
@@ -101,8 +101,8 @@ def test_a_large_sparse_disk_costs_what_a_small_one_does(tmp_path: Path) -> None
     assert (report.virtual_bytes, len(report.partitions)) == (40 * GIB, 2)
 
 
-def test_the_opened_disk_is_inspected_whatever_its_path_names_by_now(tmp_path: Path) -> None:
-    """The child reads the descriptor that the upload will read, and opens nothing itself."""
+def test_the_opened_disk_is_inspected_even_if_its_path_was_replaced(tmp_path: Path) -> None:
+    """The child reads the descriptor that the upload reads, and opens no file."""
     path, other = tmp_path / "disk.img", tmp_path / "other"
     path.write_bytes(DISK)
     other.write_bytes(build.qcow2(DISK))
@@ -113,8 +113,8 @@ def test_the_opened_disk_is_inspected_whatever_its_path_names_by_now(tmp_path: P
             disk.refuse_changed()
 
 
-def test_a_directory_full_of_odd_names_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The child imports this package, and no module from the current directory."""
+def test_the_child_imports_nothing_from_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module of the standard library's name in the current directory is ignored."""
     (tmp_path / "struct.py").write_text("raise SystemExit('imported from the current directory')")
     monkeypatch.chdir(tmp_path)
     assert _inspect(tmp_path, DISK).container == "raw"

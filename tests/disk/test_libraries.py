@@ -1,7 +1,7 @@
-"""Tests that hold our readers against dissect: the same answer on the same image.
+"""Tests that the readers and dissect return the same for the same image.
 
-dissect is AGPL, so that it is in the extra `oracles` alone. What it is known to get wrong is not asked: sizes of GPT
-partitions (a sector short), names in directories whose blocks are not those of the file system.
+dissect is AGPL, so it is only in the extra `oracles`. Its known errors are not compared: sizes of GPT partitions (a
+sector short), and names in directories whose blocks are not those of the file system.
 """
 
 from collections.abc import Iterator
@@ -29,38 +29,38 @@ _FILES = {f"EFI/vendor {number}/a long name {number}.efi": bytes([number]) * 999
 
 
 def _library(name: str) -> Any:
-    """Import a module of dissect; skips the test, with the reason, without the extra."""
+    """Import a module of dissect. Skip the test if the extra is not installed."""
     return pytest.importorskip(f"dissect.{name}", reason="the extra `oracles` is not installed")
 
 
-def test_a_gpt_is_divided_as_dissect_divides_it() -> None:
-    """Numbers, starts, types, names and PARTUUIDs are equal."""
+def test_a_gpt_has_the_partitions_that_dissect_reads() -> None:
+    """Numbers, offsets, types, names and PARTUUIDs are equal."""
     parts = [Part(2048, 2048, build.ESP, name="ESP"), Part(4096, 1000, build.LINUX, name="rööt")]
     disk = bytes(build.gpt(8 * MIB, parts))
-    theirs = _library("volume.disk").Disk(BytesIO(disk)).partitions
+    expected = _library("volume.disk").Disk(BytesIO(disk)).partitions
     assert [(p.number, p.start_bytes, p.type_id, p.name, p.part_uuid) for p in _partitions(disk)] == [
-        (p.number, p.offset, str(p.type), p.name, str(p.guid)) for p in theirs
+        (p.number, p.offset, str(p.type), p.name, str(p.guid)) for p in expected
     ]
 
 
-def test_an_mbr_is_divided_as_dissect_divides_it() -> None:
-    """Starts, sizes and types are equal, also of logical partitions."""
+def test_an_mbr_has_the_partitions_that_dissect_reads() -> None:
+    """Offsets, sizes and types are equal, for logical partitions too."""
     parts = [Part(2048, 1000, 0x83, active=True), Part(4096, 8000, 5)]
     disk = bytes(build.mbr(8 * MIB, parts, logical=[Part(4160, 300, 0x82), Part(5000, 700, 0x83)]))
-    theirs = _library("volume.disk").Disk(BytesIO(disk)).partitions
+    expected = _library("volume.disk").Disk(BytesIO(disk)).partitions
     assert [(p.start_bytes, p.size_bytes, int(p.type_id, 16)) for p in _partitions(disk)] == [
-        (p.offset, p.size, p.type) for p in theirs if p.type != 5
+        (p.offset, p.size, p.type) for p in expected if p.type != 5
     ]
 
 
-def test_a_volume_of_lvm_reads_as_dissect_reads_it() -> None:
-    """Names, sizes and every byte are equal, also of a volume with two segments."""
+def test_a_logical_volume_reads_as_dissect_reads_it() -> None:
+    """Names, sizes and bytes are equal, for a volume of two segments too."""
     raw = image("lvm-head") + b"".join(bytes([number]) * MIB for number in range(31))
     group = read_volume_group(BytesReader(raw))
-    theirs = _library("volume.lvm").LVM2(BytesIO(raw)).volume_group
-    assert {volume.name for volume in group.volumes} == set(theirs.logical_volumes)
+    expected = _library("volume.lvm").LVM2(BytesIO(raw)).volume_group
+    assert {volume.name for volume in group.volumes} == set(expected.logical_volumes)
     for volume in group.volumes:
-        content = theirs.logical_volumes[volume.name].open().read()
+        content = expected.logical_volumes[volume.name].open().read()
         assert volume.open(BytesReader(raw)).pread(0, volume.size_bytes) == content
         assert volume.size_bytes == len(content)
 
@@ -69,25 +69,27 @@ def test_a_volume_of_lvm_reads_as_dissect_reads_it() -> None:
 def test_an_ext_reads_as_dissect_reads_it(name: str) -> None:
     """Every name, link and byte is equal."""
     files = _library("extfs").ExtFS(BytesIO(image(name)))
-    assert _theirs(files.root, lambda node: node.link) == _ours(Ext(BytesReader(image(name))))
+    assert _read_tree_by_dissect(files.root, lambda node: node.link) == _read_tree(Ext(BytesReader(image(name))))
 
 
 @pytest.mark.parametrize("name", ["xfs-v5", "xfs-v4"])
 def test_an_xfs_reads_as_dissect_reads_it(name: str) -> None:
     """Every name, link and byte is equal."""
     files = _library("xfs").XFS(BytesIO(image(name)))
-    assert _theirs(files.get(files.root.inum), lambda node: node.link) == _ours(Xfs(BytesReader(image(name))))
+    assert _read_tree_by_dissect(files.get(files.root.inum), lambda node: node.link) == _read_tree(
+        Xfs(BytesReader(image(name)))
+    )
 
 
 @pytest.mark.parametrize("size", [MIB, 8 * MIB, 40 * MIB], ids=["fat12", "fat16", "fat32"])
 def test_a_fat_reads_as_dissect_reads_it(size: int) -> None:
     """Every file is equal, by its long name."""
     raw = build.fat(_FILES, size=size)
-    tree, theirs = Tree(Fat(BytesReader(raw))), _library("fat").FATFS(BytesIO(raw))
+    tree, expected = Tree(Fat(BytesReader(raw))), _library("fat").FATFS(BytesIO(raw))
     for path, data in _FILES.items():
-        assert tree.read(path) == data == theirs.get(path).open().read()
+        assert tree.read(path) == data == expected.get(path).open().read()
         folder = path.rpartition("/")[0]
-        names = {entry.name for entry in theirs.get(folder).iterdir()} - {".", ".."}
+        names = {entry.name for entry in expected.get(folder).iterdir()} - {".", ".."}
         assert set(tree.names(folder)) == names
 
 
@@ -95,30 +97,30 @@ def test_a_fat_reads_as_dissect_reads_it(size: int) -> None:
 def test_a_qcow2_reads_as_dissect_reads_it(compression: str) -> None:
     """Every byte is equal, with every compression."""
     raw = bytes(build.qcow2(build.uefi_disk(), compression=compression))
-    theirs = _library("hypervisor.disk.qcow2").QCow2(BytesIO(raw)).open()
-    assert _contained(raw) == theirs.read()
+    expected = _library("hypervisor.disk.qcow2").QCow2(BytesIO(raw)).open()
+    assert _disk_bytes(raw) == expected.read()
 
 
 @pytest.mark.parametrize("make", [build.vhd_fixed, build.vhd_dynamic])
 def test_a_vhd_reads_as_dissect_reads_it(make: Any) -> None:
     """Every byte is equal."""
     raw = make(build.uefi_disk())
-    theirs = _library("hypervisor.disk.vhd").VHD(BytesIO(raw))
-    assert _contained(raw) == theirs.read()
+    expected = _library("hypervisor.disk.vhd").VHD(BytesIO(raw))
+    assert _disk_bytes(raw) == expected.read()
 
 
 def _partitions(disk: bytes) -> list[Any]:
     return [part for part in read_partitions(BytesReader(disk)).partitions if part.type_name != EXTENDED]
 
 
-def _contained(raw: bytes) -> bytes:
+def _disk_bytes(raw: bytes) -> bytes:
     disk = open_container(BytesReader(raw), Path("disk.img")).disk
     assert disk is not None
     return disk.pread(0, disk.size)
 
 
-def _ours(files: FileSystem) -> dict[str, object]:
-    """Return what every path of a file system is: bytes of a file, target of a link, nothing for a directory."""
+def _read_tree(files: FileSystem) -> dict[str, object]:
+    """Return path -> bytes of a file, target of a link, or None for a directory."""
     found: dict[str, object] = {}
     pending = [("", files.root)]
     while pending:
@@ -135,7 +137,7 @@ def _ours(files: FileSystem) -> dict[str, object]:
     return found
 
 
-def _theirs(root: Any, link: Any) -> dict[str, object]:
+def _read_tree_by_dissect(root: Any, link: Any) -> dict[str, object]:
     return dict(_walk(root, "", link))
 
 

@@ -1,4 +1,4 @@
-"""Tests that compare the readers with the usual tools on the same image."""
+"""Tests that the readers and the usual system tools return the same for the same image."""
 
 import json
 import os
@@ -30,14 +30,14 @@ pytestmark = pytest.mark.root
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Path:
-    """Create a disk of somewhat more than 40 MiB: a GPT with an ESP, text, noise and holes."""
+    """Return a disk of 40 MiB and 64 KiB: a GPT with an ESP, text, random bytes and holes."""
     size = 40 * MIB + 64 * 1024
     image = bytearray(size)
     image[: 4 * MIB] = build.uefi_disk()[: 4 * MIB]
     gpt = build.gpt(size, [build.Part(2048, 2048, build.ESP, name="ESP"), build.Part(4096, 70000, build.LINUX)])
     image[:17408], image[-16896:] = gpt[:17408], gpt[-16896:]
-    chance = random.Random(5)
-    image[6 * MIB : 7 * MIB] = chance.randbytes(MIB)
+    rng = random.Random(5)
+    image[6 * MIB : 7 * MIB] = rng.randbytes(MIB)
     image[20 * MIB + 3 : 20 * MIB + 3 + 600_000] = b"".join(b"%09d\n" % number for number in range(60_000))
     path = tmp_path / "disk.raw"
     path.write_bytes(image)
@@ -65,8 +65,8 @@ def _opened(path: Path) -> Iterator[OpenedContainer]:
         "-O qcow2 -o lazy_refcounts=on",
     ],
 )
-def test_every_byte_of_what_qemu_img_wrote_reads_back(tmp_path: Path, disk: Path, options: str) -> None:
-    """In all containers with a reader of this tool, and with no finding worse than a note except for zstd."""
+def test_every_byte_of_an_image_of_qemu_img_reads_back(tmp_path: Path, disk: Path, options: str) -> None:
+    """All container formats with a reader have no problem worse than a note, except zstd."""
     need("qemu-img")
     image = tmp_path / "image"
     run("qemu-img", "convert", "-f", "raw", *options.split(), disk, image)
@@ -79,8 +79,8 @@ def test_every_byte_of_what_qemu_img_wrote_reads_back(tmp_path: Path, disk: Path
         assert opened.disk.pread(0, opened.disk.size) == disk.read_bytes()
 
 
-def test_qemu_img_reads_our_footer(tmp_path: Path, disk: Path) -> None:
-    """A disk with a footer of this tool is a fixed VHD of the same size."""
+def test_qemu_img_reads_the_written_footer(tmp_path: Path, disk: Path) -> None:
+    """A disk with the footer of the package is a fixed VHD of the same size."""
     need("qemu-img")
     image = tmp_path / "image.vhd"
     image.write_bytes(disk.read_bytes() + vhd.fixed_footer(disk.stat().st_size))
@@ -91,7 +91,7 @@ def test_qemu_img_reads_our_footer(tmp_path: Path, disk: Path) -> None:
 
 
 @pytest.mark.parametrize("subformat", ["fixed", "dynamic"])
-def test_the_padding_of_qemu_img_is_found_and_cut(tmp_path: Path, disk: Path, subformat: str) -> None:
+def test_the_padding_of_qemu_img_is_removed(tmp_path: Path, disk: Path, subformat: str) -> None:
     """The result is the original disk."""
     need("qemu-img")
     image = tmp_path / "image.vhd"
@@ -114,10 +114,10 @@ def test_the_padding_of_qemu_img_is_found_and_cut(tmp_path: Path, disk: Path, su
         ("parallels", "-O parallels"),
     ],
 )
-def test_other_containers_are_read_and_converted_through_qemu(
+def test_other_containers_are_read_and_converted_by_qemu(
     tmp_path: Path, disk: Path, container: str, options: str
 ) -> None:
-    """The report and the uploaded bytes are those of the RAW disk."""
+    """The report and the converted bytes are those of the RAW disk."""
     need("qemu-img", "qemu-nbd")
     image = tmp_path / "image"
     run("qemu-img", "convert", "-f", "raw", *options.split(), disk, image)
@@ -126,10 +126,10 @@ def test_other_containers_are_read_and_converted_through_qemu(
     assert (report.table, report.boot, report.guest) == (raw.table, raw.boot, raw.guest)
     assert report.partitions == raw.partitions
     with prepare(image, report, work_dir=tmp_path / "work", emit=ignore) as ready:
-        # Some of these formats round sizes up; what is more is zeros.
-        made = ready.read_bytes()
-    assert made[: disk.stat().st_size] == disk.read_bytes()
-    assert not any(made[disk.stat().st_size :])
+        # Some of these formats round sizes up, with zeros at the end.
+        converted = ready.read_bytes()
+    assert converted[: disk.stat().st_size] == disk.read_bytes()
+    assert not any(converted[disk.stat().st_size :])
     assert list((tmp_path / "work").iterdir()) == []
 
 
@@ -137,7 +137,7 @@ def test_other_containers_are_read_and_converted_through_qemu(
 def test_a_vmdk_that_refers_to_other_files_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str
 ) -> None:
-    """Its descriptor may name any file of this machine."""
+    """Its descriptor may refer to any local file."""
     need("qemu-img", "qemu-nbd")
     monkeypatch.chdir(tmp_path)
     run("qemu-img", "create", "-f", "vmdk", "base.vmdk", "10M")
@@ -154,7 +154,7 @@ def test_a_vmdk_that_refers_to_other_files_is_refused(
 
 
 def test_a_damaged_vmdk_is_refused_with_the_reason(tmp_path: Path) -> None:
-    """The cause is the message of qemu-img."""
+    """The reason is that of qemu-img."""
     need("qemu-img", "qemu-nbd")
     image = tmp_path / "image.vmdk"
     image.write_bytes(b"KDMV" + os.urandom(MIB))
@@ -162,8 +162,8 @@ def test_a_damaged_vmdk_is_refused_with_the_reason(tmp_path: Path) -> None:
     assert build.codes(report.container_problems) == ["container-foreign", "conversion-failed"]
 
 
-def test_qcow2s_that_are_not_whole_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By qemu-img: a backing file, an external data file, extended L2 entries, a snapshot, LUKS."""
+def test_incomplete_qcow2_images_have_their_own_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """qemu-img creates a backing file, an external data file, extended L2 entries and a snapshot."""
     need("qemu-img")
     monkeypatch.chdir(tmp_path)
     qcow2 = ("qemu-img", "create", "-q", "-f", "qcow2")
@@ -183,8 +183,8 @@ def test_qcow2s_that_are_not_whole_are_told_apart(tmp_path: Path, monkeypatch: p
     }
 
 
-def test_sgdisk_and_we_see_the_same_gpt(tmp_path: Path) -> None:
-    """Starts, sizes, types, names and PARTUUIDs are equal."""
+def test_a_gpt_of_sgdisk_is_read(tmp_path: Path) -> None:
+    """Offsets, sizes, types, names and PARTUUIDs are those that sgdisk prints."""
     need("sgdisk")
     path = tmp_path / "disk"
     path.write_bytes(bytes(64 * MIB))
@@ -205,32 +205,34 @@ def test_sgdisk_and_we_see_the_same_gpt(tmp_path: Path) -> None:
     assert table.problems == []
     assert [partition.number for partition in table.partitions] == [1, 2, 5]
     for partition in table.partitions:
-        told = run("sgdisk", f"-i{partition.number}", path)
-        assert f"First sector: {partition.start_bytes // 512} " in told
-        assert f"Partition size: {partition.size_bytes // 512} sectors" in told
-        assert partition.type_id.upper() in told
-        assert partition.part_uuid.upper() in told
-        assert f"Partition name: '{partition.name}'" in told
+        printed = run("sgdisk", f"-i{partition.number}", path)
+        assert f"First sector: {partition.start_bytes // 512} " in printed
+        assert f"Partition size: {partition.size_bytes // 512} sectors" in printed
+        assert partition.type_id.upper() in printed
+        assert partition.part_uuid.upper() in printed
+        assert f"Partition name: '{partition.name}'" in printed
 
 
-def test_sfdisk_and_we_see_the_same_mbr(tmp_path: Path) -> None:
-    """Primary, extended and logical partitions, and the active one, are equal."""
+def test_an_mbr_of_sfdisk_is_read(tmp_path: Path) -> None:
+    """Primary, extended, logical and active partitions are those that sfdisk prints."""
     need("sfdisk")
     path = tmp_path / "disk"
     path.write_bytes(bytes(64 * MIB))
     script = "label: dos\n,8M,83,*\n,8M,82\n,,5\n,8M,83\n,8M,8e\n,,7\n"
     run("sfdisk", "-q", path, stdin=script)
-    told = json.loads(run("sfdisk", "-J", path))["partitiontable"]["partitions"]
+    printed = json.loads(run("sfdisk", "-J", path))["partitiontable"]["partitions"]
     with FileReader(path) as file:
         table = read_partitions(file)
-    ours = [(p.start_bytes // 512, p.size_bytes // 512, p.type_id, p.active) for p in table.partitions]
-    assert ours == [(p["start"], p["size"], f"0x{int(p['type'], 16):02x}", p.get("bootable", False)) for p in told]
+    partitions = [(p.start_bytes // 512, p.size_bytes // 512, p.type_id, p.active) for p in table.partitions]
+    assert partitions == [
+        (p["start"], p["size"], f"0x{int(p['type'], 16):02x}", p.get("bootable", False)) for p in printed
+    ]
     assert table.problems == []
 
 
 @pytest.mark.parametrize("bits", [12, 16, 32])
-def test_files_that_mtools_wrote_read_back(tmp_path: Path, bits: int) -> None:
-    """Long and short names, directories of many clusters, and files of all sizes are read."""
+def test_files_that_mtools_writes_read_back(tmp_path: Path, bits: int) -> None:
+    """Long and short names, directories of many clusters and files of many sizes are read."""
     need("mkfs.vfat", "mmd", "mcopy")
     image, source = tmp_path / "fat", tmp_path / "source"
     image.write_bytes(bytes({12: 2, 16: 32, 32: 80}[bits] * MIB))
@@ -263,17 +265,17 @@ def test_files_that_mtools_wrote_read_back(tmp_path: Path, bits: int) -> None:
         "mkfs.btrfs -q -L data",
     ],
 )
-def test_blkid_and_we_name_the_same_file_system(tmp_path: Path, command: str) -> None:
-    """Type, UUID and label have the form of Linux."""
+def test_a_file_system_is_detected_as_by_blkid(tmp_path: Path, command: str) -> None:
+    """Type, UUID and label are those that blkid prints."""
     program, *options = command.split()
     need(program, "blkid")
     path = tmp_path / "volume"
     with path.open("wb") as file:
         file.truncate(400 * MIB)
     run(program, *options, path)
-    told = dict(line.split("=", 1) for line in run("blkid", "-p", "-o", "export", path).splitlines())
+    printed = dict(line.split("=", 1) for line in run("blkid", "-p", "-o", "export", path).splitlines())
     with FileReader(path) as reader:
         partition = read_partitions(reader).partitions[0]
-    assert (partition.filesystem, partition.uuid) == (told["TYPE"], told["UUID"])
-    if told["TYPE"] != "ntfs":  # its label is a file of its own
-        assert partition.label == told.get("LABEL", "")
+    assert (partition.filesystem, partition.uuid) == (printed["TYPE"], printed["UUID"])
+    if printed["TYPE"] != "ntfs":  # the label of NTFS is a file, which is not read
+        assert partition.label == printed.get("LABEL", "")

@@ -1,4 +1,4 @@
-"""Tests that programs started for a push end with it."""
+"""Tests of child processes: the parent death signal, their output and their environment."""
 
 import os
 import select
@@ -10,7 +10,7 @@ import pytest
 
 from aliyun_import.disk.isolated import child_environment, last_line, with_parent_death_signal
 
-_HOLDER = """
+_PARENT = """
 import subprocess
 from aliyun_import.disk.isolated import with_parent_death_signal
 command = with_parent_death_signal(["sleep", "300"])
@@ -20,23 +20,23 @@ child.wait()
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent is gone")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a parent death signal")
 def test_a_child_ends_when_its_parent_is_killed() -> None:
-    """Also by SIGKILL, which the parent cannot handle."""
-    with subprocess.Popen([sys.executable, "-c", _HOLDER], stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None
-        number = int(holder.stdout.readline())
+    """This includes SIGKILL, which the parent cannot handle."""
+    with subprocess.Popen([sys.executable, "-c", _PARENT], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        number = int(parent.stdout.readline())
         child = os.pidfd_open(number)
         try:
-            holder.send_signal(signal.SIGKILL)
-            holder.wait()
+            parent.send_signal(signal.SIGKILL)
+            parent.wait()
             ended, _, _ = select.select([child], [], [], 30)
             assert ended
         finally:
             os.close(child)
 
 
-def test_a_program_keeps_its_output_and_status() -> None:
+def test_the_launcher_keeps_output_and_status_of_the_program() -> None:
     """The program replaces the launcher."""
     command = with_parent_death_signal(["sh", "-c", "echo out; exit 7"])
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -44,16 +44,16 @@ def test_a_program_keeps_its_output_and_status() -> None:
 
 
 @pytest.mark.parametrize(
-    ("noise", "line"),
+    ("output", "line"),
     [(b"a\nqemu-img: broken\n\n", "qemu-img: broken"), (b"", "it gave no reason"), (b"\xff", "\ufffd")],
 )
-def test_the_last_line_is_the_reason(noise: bytes, line: str) -> None:
-    """For any output of a program."""
-    assert last_line(noise) == line
+def test_the_last_line_of_the_output_is_the_reason(output: bytes, line: str) -> None:
+    """Empty output and invalid UTF-8 have a reason too."""
+    assert last_line(output) == line
 
 
 def test_a_child_gets_no_credentials() -> None:
-    """It gets the variables that it needs, and no others."""
+    """The environment has only what the child needs to run."""
     secrets = (
         "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
         "ALICLOUD_SECURITY_TOKEN",
@@ -62,4 +62,4 @@ def test_a_child_gets_no_credentials() -> None:
         "MY_TOKEN",
     )
     needed = {"PATH": "/bin", "HOME": "/root", "TMPDIR": "/t", "LANG": "C", "LC_ALL": "C", "PYTHONPATH": "/p"}
-    assert child_environment(needed | dict.fromkeys(secrets, "hush")) == needed
+    assert child_environment(needed | dict.fromkeys(secrets, "secret")) == needed

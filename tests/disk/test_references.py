@@ -1,4 +1,4 @@
-"""Tests that files to which an image refers are not opened: an untrusted image may name any local file."""
+"""Tests that files to which an image refers are never opened, since it may name any local file."""
 
 import ctypes
 import os
@@ -15,14 +15,14 @@ from tests.disk import build
 from tests.disk.tools import need, run
 from tests.rows import each_row
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of each opening (inotify)")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports each open of a file (inotify)")
 
 _IN_OPEN = 0x20
 
 
 @contextmanager
-def _guarded(path: Path) -> Iterator[Callable[[], bool]]:
-    """Return a function that returns whether the file was opened since this call."""
+def _watch_opens(path: Path) -> Iterator[Callable[[], bool]]:
+    """Yield a function that returns whether the file was opened since."""
     libc = ctypes.CDLL(None, use_errno=True)
     handle = libc.inotify_init1(os.O_NONBLOCK)
     assert libc.inotify_add_watch(handle, os.fsencode(path), _IN_OPEN) >= 0
@@ -60,7 +60,7 @@ def _vmdk(name: bytes) -> bytes:
 
 
 def _sparse_vmdk(name: bytes) -> bytes:
-    """Write a descriptor into a file that begins like a sparse extent without sectors. qemu-img reads it, too."""
+    """Return a sparse extent without sectors that contains the descriptor, which qemu-img reads too."""
     return struct.pack("<4sIIQQQQI", b"KDMV", 1, 3, 0, 128, 1, 20, 512).ljust(512, b"\0") + _vmdk(name).ljust(
         10240, b"\0"
     )
@@ -80,13 +80,13 @@ def _sparse_vmdk(name: bytes) -> bytes:
         pytest.param(_sparse_vmdk, "container-foreign", id="the extent of a vmdk in a header"),
     ],
 )
-def test_what_a_header_names_is_not_opened(tmp_path: Path, make: Callable[[bytes], bytes], code: str) -> None:
-    """The report has the name of the file, and nothing else of it."""
+def test_a_file_that_a_header_names_is_not_opened(tmp_path: Path, make: Callable[[bytes], bytes], code: str) -> None:
+    """The problem is reported, and the file is not opened."""
     secret, image = tmp_path / "private" / "secret", tmp_path / "disk.img"
     secret.parent.mkdir(exist_ok=True)
     secret.write_bytes(bytes(4 << 20))
     image.write_bytes(make(os.fsencode(secret)))
-    with _guarded(secret) as opened:
+    with _watch_opens(secret) as opened:
         report = inspect_disk(image)
         assert code in build.codes(report.container_problems)
         assert not opened()
@@ -99,15 +99,15 @@ def test_what_a_header_names_is_not_opened(tmp_path: Path, make: Callable[[bytes
     "options",
     ["-f qcow2 -F raw", "-f qed -F raw", "-f vmdk -F vmdk", "-f qcow -F raw"],
 )
-def test_a_parent_that_qemu_img_wrote_down_is_not_opened(
+def test_a_backing_file_that_qemu_img_wrote_is_not_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str
 ) -> None:
-    """Also for containers that qemu-img and qemu-nbd read."""
+    """This includes the formats that qemu-img and qemu-nbd read."""
     need("qemu-img", "qemu-nbd")
     monkeypatch.chdir(tmp_path)
     run("qemu-img", "create", "-q", "-f", "vmdk" if "vmdk" in options else "raw", "parent", "10M")
     run("qemu-img", "create", "-q", *options.split(), "-b", "parent", "child.img")
-    with _guarded(tmp_path / "parent") as opened:
+    with _watch_opens(tmp_path / "parent") as opened:
         report = inspect_disk(tmp_path / "child.img")
         assert {"qcow2-backing-file", "not-whole"} & set(build.codes(report.container_problems))
         assert not opened()

@@ -11,7 +11,7 @@ from aliyun_import.limits import GIB, KIB, MIB
 
 
 def test_zeros_become_holes_and_the_rest_is_written(tmp_path: Path) -> None:
-    """The content of the file does not depend on the size of the pieces."""
+    """The file has the bytes of the stream, independent of the size of the pieces."""
     data = b"head" + bytes(3 * MIB) + b"middle" * 1000 + bytes(700 * KIB + 13)
     cuts = [0, 1, 70 * KIB, 70 * KIB, 2 * MIB + 5, len(data)]
     path = tmp_path / "disk"
@@ -22,22 +22,22 @@ def test_zeros_become_holes_and_the_rest_is_written(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_file_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
-    """A symbolic link, which another user may have created, is not followed."""
-    victim = tmp_path / "victim"
-    victim.write_text("precious")
-    (tmp_path / "link").symlink_to(victim)
-    for name in ("victim", "link"):
+def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
+    """Links are not followed either, since another user could have created them."""
+    existing = tmp_path / "existing"
+    existing.write_text("kept")
+    (tmp_path / "link").symlink_to(existing)
+    for name in ("existing", "link"):
         with pytest.raises(FileExistsError):
             write_sparse([b"x"], tmp_path / name)
-    assert victim.read_text() == "precious"
+    assert existing.read_text() == "kept"
 
 
-def test_a_disk_larger_than_ecs_takes_stops(tmp_path: Path) -> None:
-    """Highly compressed zeros end at 2 TiB, in a short time."""
+def test_a_disk_larger_than_ecs_imports_is_refused(tmp_path: Path) -> None:
+    """A decompression bomb stops at 2 TiB."""
 
     class Huge(bytes):
-        """Bytes with a length of one TiB."""
+        """Bytes whose length is reported as 1 TiB."""
 
         def __len__(self) -> int:
             return 1024 * GIB
@@ -47,8 +47,8 @@ def test_a_disk_larger_than_ecs_takes_stops(tmp_path: Path) -> None:
     assert caught.value.code == "disk-too-large"
 
 
-def test_too_little_room_is_told_with_the_numbers(tmp_path: Path) -> None:
-    """The error has the free space, and the option for another directory."""
+def test_too_little_space_is_refused(tmp_path: Path) -> None:
+    """The remedy has the option for another directory."""
     with pytest.raises(LocalStateError) as caught:
         require_space(tmp_path, 1 << 60)
     assert caught.value.code == "no-space"

@@ -1,6 +1,6 @@
-"""Tests that a whole system reads back, file by file, through file systems, LVM and containers.
+"""Tests that all files of a system read back, through file systems, LVM and containers.
 
-ALIYUN_IMPORT_TEST_IMAGES names a directory with rootfs/ in it, such as a debootstrapped Debian.
+ALIYUN_IMPORT_TEST_IMAGES is a directory with rootfs/, such as a debootstrapped Debian.
 """
 
 import os
@@ -18,7 +18,7 @@ from aliyun_import.disk.filesystems.xfs import Xfs
 from aliyun_import.disk.partitions.lvm import read_volume_group
 from aliyun_import.disk.reader import FileReader, Reader
 from tests.disk.fixtures.make import make_ext, write_tree
-from tests.disk.mounted import mounted
+from tests.disk.tools import mounted
 from tests.disk.trees import Link
 from tests.disk.trees import Tree as Content
 
@@ -29,19 +29,19 @@ _CONTAINERS = {"raw": (), "vhd": ("vpc", "-o", "force_size"), "qcow2": ("qcow2",
 
 @pytest.fixture(scope="module")
 def system() -> Content:
-    """Read every regular file of a root file system."""
-    named = os.environ.get("ALIYUN_IMPORT_TEST_IMAGES")
-    if not named:
+    """Return every regular file of a root file system."""
+    directory = os.environ.get("ALIYUN_IMPORT_TEST_IMAGES")
+    if not directory:
         pytest.skip("ALIYUN_IMPORT_TEST_IMAGES is not set")
     for tool in ("mkfs.ext4", "mkfs.xfs", "qemu-img"):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")
-    source = Path(named) / "rootfs"
+    source = Path(directory) / "rootfs"
     tree: dict[str, bytes | Link] = {}
     for folder, _names, files in os.walk(source):
-        for place in (Path(folder) / file for file in files):
-            if place.is_file() and not place.is_symlink():
-                tree["/" + str(place.relative_to(source))] = place.read_bytes()
+        for path in (Path(folder) / file for file in files):
+            if path.is_file() and not path.is_symlink():
+                tree["/" + str(path.relative_to(source))] = path.read_bytes()
     assert len(tree) > 1000
     return tree
 
@@ -50,7 +50,7 @@ def system() -> Content:
 @pytest.mark.parametrize("container", _CONTAINERS)
 @pytest.mark.parametrize("kind", ["ext4", "xfs", "xfs on lvm"])
 def test_every_file_of_a_system_is_identical(kind: str, container: str, system: Content, tmp_path: Path) -> None:
-    """Through ext4, XFS, and XFS on LVM, in RAW, VHD and QCOW2."""
+    """Ext4, XFS, and XFS on LVM are read, each in RAW, VHD and QCOW2."""
     image = tmp_path / "disk.raw"
     if kind == "ext4":
         make_ext(image, system, ["-N", "60000"], size_mib=SIZE_MIB)
@@ -80,7 +80,7 @@ def _volume(disk: Reader) -> Reader:
 
 
 def _on_lvm(volume: Path, image: Path) -> Path:
-    """Write a physical volume by hand, with the second half of a logical volume before the first."""
+    """Write a physical volume with the second half of a logical volume before its first half."""
     half = SIZE_MIB // 2
     segments = "".join(
         f'segment{number} {{\nstart_extent = {start}\nextent_count = {half}\ntype = "striped"\nstripe_count = 1\n'

@@ -1,6 +1,6 @@
-"""Directory trees for the tests: unusual ones for the file systems, and small guests.
+"""Directory trees for the tests: corner cases of file systems, and small guests.
 
-The same trees are written by mkfs into the images of fixtures/ (see fixtures/make.py) and read back by the tests.
+fixtures/make.py writes the same trees into the images of fixtures/.
 """
 
 import gzip
@@ -26,7 +26,7 @@ class Link:
 
 
 def corner_tree() -> Tree:
-    """Return a tree with all kinds of files, directories and links that a reader handles differently."""
+    """Return a tree with every kind of file, directory and link that file systems store differently."""
     tree: Tree = {
         "/empty": b"",
         "/tiny": b"forty bytes of a file in its own inode...",
@@ -51,7 +51,7 @@ def corner_tree() -> Tree:
 
 
 def cpio(names: Iterable[str]) -> bytes:
-    """Return an archive in the "newc" format with empty files of these names."""
+    """Return a cpio archive in the "newc" format with empty files."""
     pieces = []
     for number, name in enumerate((*names, "TRAILER!!!")):
         raw = name.encode() + b"\0"
@@ -63,19 +63,19 @@ def cpio(names: Iterable[str]) -> bytes:
 
 
 def module_paths(names: Iterable[str], *, suffix: str = ".ko") -> list[str]:
-    """Return the paths of kernel modules as in an initramfs or modules.dep, some with dashes."""
+    """Return the paths of kernel modules in an initramfs or modules.dep, some with dashes."""
     return [f"kernel/drivers/{name.replace('virtio_', 'virtio-') if 'pci' in name else name}{suffix}" for name in names]
 
 
 def initramfs(names: Iterable[str], *, version: str, suffix: str = ".ko") -> bytes:
-    """Return a compressed initramfs with these modules, after an early archive with microcode."""
+    """Return a compressed initramfs with these modules after an early archive with microcode."""
     early = cpio(["kernel/x86/microcode/GenuineIntel.bin"])
     paths = [f"usr/lib/modules/{version}/{path}" for path in module_paths(names, suffix=suffix)]
     return early + gzip.compress(cpio(["init", "usr/bin/sh", *paths]), mtime=0)
 
 
 def debian(**changes: "bytes | Link | None") -> Tree:
-    """Return a Debian 12 with ifupdown and GRUB, without faults. `changes` are by path (None removes)."""
+    """Return a Debian 12 with ifupdown and GRUB, without faults; `changes` are by path (None removes)."""
     version = "6.1.0-30-amd64"
     entry = f"linux /boot/vmlinuz-{version} root=UUID={ROOT_UUID} ro quiet\n initrd /boot/initrd.img-{version}\n"
     tree = _linux(version) | {
@@ -102,7 +102,7 @@ def debian(**changes: "bytes | Link | None") -> Tree:
 
 
 def ubuntu(**changes: "bytes | Link | None") -> Tree:
-    """Return an Ubuntu 24.04 with netplan. Its modules are in a plain early archive, as of newer mkinitramfs."""
+    """Return an Ubuntu 24.04 with netplan, and modules in an uncompressed early archive as by newer mkinitramfs."""
     version = "6.8.0-45-generic"
     modules = cpio([f"usr/lib/modules/{version}/{path}" for path in module_paths(DRIVERS, suffix=".ko.zst")])
     microcode = cpio(["kernel/x86/microcode/AuthenticAMD.bin"])
@@ -131,7 +131,7 @@ def ubuntu(**changes: "bytes | Link | None") -> Tree:
 
 
 def rhel_root(**changes: "bytes | Link | None") -> Tree:
-    """Return the root of a Rocky Linux 9 with NetworkManager and /boot on another file system."""
+    """Return the root of a Rocky Linux 9 with NetworkManager and a separate /boot."""
     version = "5.14.0-427.el9.x86_64"
     tree = _linux(version) | {
         "/etc/os-release": b'NAME="Rocky Linux"\nVERSION_ID="9.4"\nID="rocky"\nID_LIKE="rhel centos fedora"\n'
@@ -170,7 +170,7 @@ def rhel_boot(**changes: "bytes | Link | None") -> Tree:
 
 
 def windows() -> Tree:
-    """Return a Windows Server 2022 with virtio drivers, of which viostor does not start at boot, and a filter."""
+    """Return a Windows Server 2022 with virtio drivers and a filter; viostor does not start at boot."""
     control = "ControlSet002"
     services = rf"{control}\Services"
     software: Keys = {
@@ -210,7 +210,7 @@ def windows() -> Tree:
 
 
 def elf(machine: int = 62, *, interpreter: str = "") -> bytes:
-    """Return the head of a program for a processor (62 is x86-64, 183 aarch64), with its interpreter if given."""
+    """Return the ELF header of a program for a machine (62 is x86-64, 183 aarch64), with its interpreter if given."""
     head = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 3, machine)
     if not interpreter:
         return head + bytes(44)
@@ -220,7 +220,7 @@ def elf(machine: int = 62, *, interpreter: str = "") -> bytes:
 
 
 def _linux(version: str) -> Tree:
-    """Return the common files of all guests: a shell, modules, accounts, an SSH server, an fstab by UUID."""
+    """Return the common files: a shell, modules, accounts, an SSH server, and an fstab by UUID."""
     dep = "".join(f"{path}:\n" for path in module_paths(DRIVERS))
     return {
         "/bin": Link("usr/bin"),
@@ -252,5 +252,5 @@ def _changed(tree: Tree, changes: "dict[str, bytes | Link | None]") -> Tree:
 
 
 def _text(size: int) -> bytes:
-    """Return compressible text without repetitions of a position."""
+    """Return compressible text in which every line is unique."""
     return b"".join(b"line %08d\n" % number for number in range(size // 14 + 1))[:size]

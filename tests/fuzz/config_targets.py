@@ -7,7 +7,7 @@ from aliyun_import.disk.reader import Reader, ReadProblem
 from tests.disk import build
 from tests.disk.guest.recipes import NETWORKS, Files, R, grub_menu, kernel, packed, unified
 from tests.disk.guest.test_systems import ALPINE, EXTLINUX, LEGACY, LILO, LIMINE, REFIND, SYSTEMD_BOOT, debian
-from tests.disk.guests import looked_at
+from tests.disk.guests import inspect_tree
 from tests.disk.trees import Tree
 from tests.fuzz.disk_targets import read_fat
 from tests.fuzz.target import Target
@@ -44,7 +44,7 @@ def _read_texts(reader: Reader) -> None:
     """Inspect a guest with the damaged texts as its configuration files."""
     texts = reader.pread(0, reader.size).split(_SEPARATOR)
     tree: Tree = debian() | dict(zip(_TEXTS, texts, strict=False))
-    looked_at(tree)
+    inspect_tree(tree)
 
 
 def _read_unified(reader: Reader) -> None:

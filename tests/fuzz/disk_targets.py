@@ -75,7 +75,7 @@ def _parent() -> bytes:
 
 @cache
 def _child() -> bytes:
-    disk = build.place(bytearray(_BASE), MIB + 5000, b"of the child" * 1000)
+    disk = build.write_at(bytearray(_BASE), MIB + 5000, b"of the child" * 1000)
     return build.vhd_differencing(disk, _BASE, parent="C:\\base.vhd", locator=".\\base.vhd")
 
 
@@ -94,8 +94,8 @@ def _mbr() -> bytes:
     parts = [Part(2048, 1000, 0x83, active=True), Part(3072, 4000, 5)]
     logical = [Part(3136, 300, 0x83), Part(3600, 300, 0x82), Part(4000, 300, 0xEF)]
     disk = build.mbr(4 * MIB, parts, code=build.grub_code(), logical=logical)
-    build.place(disk, MIB, build.ext4(size=65536))
-    return bytes(build.place(disk, 4000 * 512, build.fat({"EFI/BOOT/BOOTX64.EFI": build.pe_program()}, size=131072)))
+    build.write_at(disk, MIB, build.ext4(size=65536))
+    return bytes(build.write_at(disk, 4000 * 512, build.fat({"EFI/BOOT/BOOTX64.EFI": build.pe_program()}, size=131072)))
 
 
 def _system() -> bytes:
@@ -107,9 +107,9 @@ def _system() -> bytes:
         Part(4096 + len(root) // 512, 8192, build.LINUX),
     ]
     disk = build.gpt(4 * MIB + len(root) + 4 * MIB, parts)
-    build.place(disk, MIB, build.fat({"EFI/BOOT/BOOTX64.EFI": build.pe_program()}))
-    build.place(disk, 2 * MIB, root)
-    return bytes(build.place(disk, 2 * MIB + len(root), volume))
+    build.write_at(disk, MIB, build.fat({"EFI/BOOT/BOOTX64.EFI": build.pe_program()}))
+    build.write_at(disk, 2 * MIB, root)
+    return bytes(build.write_at(disk, 2 * MIB + len(root), volume))
 
 
 def _fat(size: int) -> bytes:

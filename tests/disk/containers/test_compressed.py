@@ -1,4 +1,4 @@
-"""Tests of disks that are compressed in blocks: read at any offset, checked, and uploaded without a temporary file."""
+"""Tests of disks that are compressed in blocks: random access, checks, and upload without a temporary file."""
 
 import bz2
 import dataclasses
@@ -35,7 +35,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-DISK = bytes(build.place(build.bios_disk(), 2 * MIB, b"".join(b"%09d\n" % number for number in range(50_000))))
+DISK = bytes(build.write_at(build.bios_disk(), 2 * MIB, b"".join(b"%09d\n" % number for number in range(50_000))))
 BLOCK = 300_000
 PACKINGS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "blocks": ("xz", lambda: build.xz(DISK, block=BLOCK)),
@@ -58,27 +58,27 @@ PACKINGS: dict[str, tuple[str, Callable[[], bytes]]] = {
 
 
 @cache
-def packed_as(how: str) -> bytes:
-    """Compress the disk, once for all tests."""
-    return PACKINGS[how][1]()
+def packed_as(packing: str) -> bytes:
+    """Return the compressed disk, cached for all tests."""
+    return PACKINGS[packing][1]()
 
 
-@each_row("how", PACKINGS)
-def test_any_range_reads_as_it_was_packed(how: str) -> None:
-    """From the beginning, across blocks, and after the end."""
-    container, packed = PACKINGS[how][0], packed_as(how)
+@each_row("packing", PACKINGS)
+def test_any_range_of_a_compressed_disk_can_be_read(packing: str) -> None:
+    """Ranges at the beginning, across blocks and past the end have the bytes of the disk."""
+    container, packed = PACKINGS[packing][0], packed_as(packing)
     disk = open_blocks(BytesReader(packed), format_named(container))
     assert disk.size == len(DISK)
     for offset, length in ((0, len(DISK)), (BLOCK - 1, 2), (BLOCK, BLOCK), (len(DISK) - 5, 100), (len(DISK), 1)):
         assert disk.pread(offset, length) == DISK[offset : offset + length]
 
 
-@pytest.mark.parametrize("how", ["blocks", "frames", "seek table"])
-def test_the_report_is_that_of_the_disk(tmp_path: Path, how: str) -> None:
-    """Like the unpacked disk, with a note that it is compressed and needs no temporary file."""
+@pytest.mark.parametrize("packing", ["blocks", "frames", "seek table"])
+def test_the_report_of_a_compressed_disk_is_that_of_the_raw_disk(tmp_path: Path, packing: str) -> None:
+    """Only the container differs, and one note has that it is compressed and needs no temporary file."""
     raw, packed = tmp_path / "disk.raw", tmp_path / "disk.raw.packed"
     raw.write_bytes(DISK)
-    packed.write_bytes(packed_as(how))
+    packed.write_bytes(packed_as(packing))
     report, wanted = inspect_disk(packed), inspect_disk(raw)
     (note,) = report.container_problems
     assert (note.code, note.severity, needs_preparing(report)) == ("container-compressed", Severity.NOTE, False)
@@ -99,8 +99,10 @@ def test_the_report_is_that_of_the_disk(tmp_path: Path, how: str) -> None:
     ],
     ids=["gzip", "bzip2", "large block", "large frame", "QCOW2", "VHD"],
 )
-def test_what_needs_a_temporary_file_says_why(tmp_path: Path, make: Callable[[], bytes], why: str) -> None:
-    """The remedy has the command that compresses the disk in blocks."""
+def test_the_problem_of_a_file_that_needs_a_temporary_file_has_the_reason(
+    tmp_path: Path, make: Callable[[], bytes], why: str
+) -> None:
+    """The remedy has the command that compresses the disk so that none is needed."""
     path = tmp_path / "disk"
     path.write_bytes(make())
     report = inspect_disk(path)
@@ -114,8 +116,8 @@ def test_what_needs_a_temporary_file_says_why(tmp_path: Path, make: Callable[[],
         assert "-dc disk | xz -T0 --block-size=16MiB > disk.blocks.xz" in (problem.remedy or "")
 
 
-def test_frames_that_do_not_tell_their_size_need_one_too() -> None:
-    """Zstd writes such frames if it reads from a pipe."""
+def test_frames_without_their_size_need_a_temporary_file() -> None:
+    """A zstd that reads from a pipe writes such frames."""
     stream = zstd.ZstdCompressor()
     packed = stream.compress(DISK) + stream.flush()
     with pytest.raises(Unsupported, match="do not contain their size"):
@@ -132,23 +134,25 @@ def test_frames_that_do_not_tell_their_size_need_one_too() -> None:
     ],
     ids=["text", "odd size", "twice", "truncated"],
 )
-def test_what_can_not_be_imported_is_told_before_it_is_unpacked(tmp_path: Path, inner: bytes, code: str) -> None:
-    """The inspection reports it."""
+def test_contents_that_cannot_be_imported_block_before_they_are_unpacked(
+    tmp_path: Path, inner: bytes, code: str
+) -> None:
+    """The inspection reports the problem, so that the push does not unpack the disk first."""
     path = tmp_path / "disk.xz"
     path.write_bytes(build.xz(inner, block=BLOCK))
     blocking = [one.code for one in inspect_disk(path).container_problems if one.severity is Severity.BLOCKS]
     assert blocking == [code]
 
 
-def test_a_name_promises_what_is_packed(tmp_path: Path) -> None:
-    """disk.vhd.xz without a VHD was truncated before it was compressed."""
+def test_the_suffix_before_the_compression_suffix_is_checked(tmp_path: Path) -> None:
+    """A disk.vhd.xz without a VHD was truncated before it was compressed."""
     path = tmp_path / "disk.vhd.xz"
     path.write_bytes(build.xz(DISK, block=BLOCK))
     assert "vhd-no-footer" in build.codes(inspect_disk(path).container_problems)
 
 
 def _reindexed(packed: bytes, change: Callable[[bytearray], None]) -> bytes:
-    """Change the index of an .xz file, and correct its checksums."""
+    """Change the index of an .xz file, and recompute its checksums."""
     index_bytes = (int.from_bytes(packed[-8:-4], "little") + 1) * 4
     index = bytearray(packed[-12 - index_bytes : -16])
     change(index)
@@ -173,19 +177,19 @@ def _more_blocks(index: bytearray) -> None:
         ("zstd", lambda: packed_as("seek table")[5:], Bad),
         ("zstd", lambda: b"\x28\xb5\x2f\xfd", Bad),
     ],
-    ids=["cut", "appended", "headless", "index", "blocks", "cut frame", "appended frame", "table", "nothing"],
+    ids=["cut", "appended", "no header", "index", "blocks", "cut frame", "appended frame", "table", "no frame"],
 )
-def test_a_file_that_contradicts_itself_is_told_at_once(
+def test_an_inconsistent_file_is_refused_when_it_is_opened(
     container: str, make: Callable[[], bytes], error: type[Exception]
 ) -> None:
-    """The index shows it, before anything is unpacked."""
+    """The index shows it, so nothing is unpacked."""
     packed = BytesReader(make())
     with pytest.raises(error):
         open_blocks(packed, format_named(container))
 
 
-def test_a_file_that_was_cut_short_is_refused_with_its_place(tmp_path: Path) -> None:
-    """The inspection reports it with its own code."""
+def test_a_truncated_file_is_refused_with_the_offset(tmp_path: Path) -> None:
+    """The problem has the code container-damaged and the byte in the file."""
     path = tmp_path / "disk.raw.xz"
     path.write_bytes(packed_as("blocks")[:-1000])
     (problem,) = inspect_disk(path).container_problems
@@ -193,11 +197,11 @@ def test_a_file_that_was_cut_short_is_refused_with_its_place(tmp_path: Path) -> 
     assert problem.where.startswith("byte ")
 
 
-@each_row("how", ["blocks", "CRC32", "SHA-256", "frames"])
-def test_no_byte_of_a_damaged_block_is_given(tmp_path: Path, how: str) -> None:
-    """The error has the offset in the file. Other blocks can be read."""
-    container, packed = PACKINGS[how][0], packed_as(how)
-    if container == "zstd":  # a frame has a checksum only where it was asked for
+@each_row("packing", ["blocks", "CRC32", "SHA-256", "frames"])
+def test_no_byte_of_a_damaged_block_is_returned(tmp_path: Path, packing: str) -> None:
+    """The error has the offset in the file; the other blocks can be read."""
+    container, packed = PACKINGS[packing][0], packed_as(packing)
+    if container == "zstd":  # a frame has a checksum only if the option is set
         pieces = [DISK[at : at + BLOCK] for at in range(0, len(DISK), BLOCK)]
         packed = b"".join(
             zstd.compress(piece, options={zstd.CompressionParameter.checksum_flag: 1}) for piece in pieces
@@ -218,8 +222,8 @@ def test_no_byte_of_a_damaged_block_is_given(tmp_path: Path, how: str) -> None:
         assert source.read(0, BLOCK) == DISK[:BLOCK]
 
 
-def test_the_source_is_the_disk_that_was_packed(tmp_path: Path) -> None:
-    """Size and content are those of the RAW disk. A change of the file is detected."""
+def test_the_source_of_a_compressed_disk_is_the_raw_disk(tmp_path: Path) -> None:
+    """Size and content are those of the RAW disk; a change of the compressed file changes the fingerprint."""
     packed = tmp_path / "disk.raw.xz"
     packed.write_bytes(packed_as("blocks"))
     with open_disk(packed) as opened:
@@ -232,8 +236,8 @@ def test_the_source_is_the_disk_that_was_packed(tmp_path: Path) -> None:
         assert source.fingerprint() != before
 
 
-def test_a_disk_that_is_not_packed_is_its_file(tmp_path: Path) -> None:
-    """Also a fixed VHD, which begins with the bytes of its disk."""
+def test_the_source_of_an_uncompressed_disk_is_its_file(tmp_path: Path) -> None:
+    """A VHD footer takes precedence over the signature of xz in the first bytes."""
     image = build.vhd_fixed(b"\xfd7zXZ\0" + bytes(MIB - 6))
     (tmp_path / "disk.vhd").write_bytes(image)
     with open_disk(tmp_path / "disk.vhd") as opened:
@@ -241,15 +245,15 @@ def test_a_disk_that_is_not_packed_is_its_file(tmp_path: Path) -> None:
         assert (source.size_bytes, source.max_readers) == (len(image), None)
 
 
-def test_a_block_that_several_want_is_unpacked_once() -> None:
-    """Other threads wait for the block, and the cache has a limit."""
-    started, go, count = threading.Event(), threading.Event(), [0]
+def test_a_block_that_several_threads_read_is_unpacked_once() -> None:
+    """The other threads wait for the first, and the cache of blocks is bounded."""
+    started, release, count = threading.Event(), threading.Event(), [0]
 
     def unpack(file: Reader, block: Block) -> mmap.mmap:
         del file
         count[0] += 1
         started.set()
-        go.wait(10)
+        release.wait(10)
         return mmap.mmap(-1, block.size)
 
     large = MAX_BLOCK_BYTES
@@ -258,16 +262,16 @@ def test_a_block_that_several_want_is_unpacked_once() -> None:
     with ThreadPoolExecutor(4) as pool:
         reads = [pool.submit(disk.pread, 5, 5) for _ in range(4)]
         assert started.wait(10)
-        go.set()
+        release.set()
         assert {read.result() for read in reads} == {bytes(5)}
     assert (count, disk.max_kept) == ([1], 4)
-    for number in (*range(1, 5), 0):  # the first was given up for the fifth
+    for number in (*range(1, 5), 0):  # the fifth evicted the first
         disk.pread(number * large, 1)
     assert count == [6]
 
 
 def test_zeros_are_unpacked_once() -> None:
-    """Blocks of zeros have the same compressed bytes, also a shorter last block."""
+    """Blocks with equal compressed bytes are unpacked once, since most of a disk is zeros."""
     disk = bytes(10 * BLOCK) + b"data" + bytes(2 * BLOCK)
     packed = build.xz(disk, block=BLOCK)
     count = [0]
@@ -285,8 +289,8 @@ def test_zeros_are_unpacked_once() -> None:
 @pytest.mark.parametrize(
     "options", [["--block-size=300000"], ["--block-list=1MiB,65536,0"], ["-T2", "--block-size=1MiB"]]
 )
-def test_what_xz_writes_is_read(options: list[str]) -> None:
-    """The tool xz writes the file."""
+def test_output_of_the_xz_tool_is_read(options: list[str]) -> None:
+    """The blocks that xz writes with several options have the bytes of the disk."""
     packed = subprocess.run(["xz", "-c", "-1", *options], input=DISK, capture_output=True, check=True).stdout
     disk = open_blocks(BytesReader(packed), format_named("xz"))
     assert disk.blocks > 1

@@ -1,4 +1,4 @@
-"""Tests of the NBD client, against servers that follow the protocol or violate it."""
+"""Tests of the NBD client, against servers that keep or break the protocol."""
 
 import socket
 import struct
@@ -15,7 +15,7 @@ DISK = bytes(range(256)) * 1000
 _GREETING = b"NBDMAGICIHAVEOPT" + struct.pack(">H", 3)
 
 
-def _take(connection: socket.socket, length: int) -> bytes:
+def _receive(connection: socket.socket, length: int) -> bytes:
     data = b""
     while len(data) < length:
         piece = connection.recv(length - len(data))
@@ -26,14 +26,14 @@ def _take(connection: socket.socket, length: int) -> bytes:
 
 
 def _serve(connection: socket.socket, *, greeting: bytes = _GREETING, size: int = len(DISK), error: int = 0) -> None:
-    """Serve DISK. `error` is the answer to every read."""
+    """Serve DISK. `error` is the error number in the response to every read."""
     with suppress(ConnectionError), connection:
         connection.sendall(greeting)
-        flags = struct.unpack(">I", _take(connection, 4))[0]
-        assert _take(connection, 16) == b"IHAVEOPT" + struct.pack(">II", 1, 0)
+        flags = struct.unpack(">I", _receive(connection, 4))[0]
+        assert _receive(connection, 16) == b"IHAVEOPT" + struct.pack(">II", 1, 0)
         connection.sendall(struct.pack(">QH", size, 3) + (b"" if flags & 2 else bytes(124)))
         while True:
-            magic, _, command, handle, offset, length = struct.unpack(">IHHQQI", _take(connection, 28))
+            magic, _, command, handle, offset, length = struct.unpack(">IHHQQI", _receive(connection, 28))
             assert magic == 0x25609513
             if command == 2:
                 return
@@ -43,12 +43,12 @@ def _serve(connection: socket.socket, *, greeting: bytes = _GREETING, size: int 
 
 @contextmanager
 def _reader(**server: object) -> Iterator[NbdReader]:
-    ours, theirs = socket.socketpair()
-    thread = threading.Thread(target=_serve, args=(theirs,), kwargs=server)
+    client, server_end = socket.socketpair()
+    thread = threading.Thread(target=_serve, args=(server_end,), kwargs=server)
     thread.start()
     try:
-        with ours:
-            reader = NbdReader(ours)
+        with client:
+            reader = NbdReader(client)
             yield reader
             reader.close()
     finally:
@@ -57,7 +57,7 @@ def _reader(**server: object) -> Iterator[NbdReader]:
 
 @pytest.mark.parametrize("flags", [3, 1])
 def test_a_served_disk_reads_back(flags: int) -> None:
-    """At any offset, short at the end, with and without the padding of old servers."""
+    """Reads at any offset work, are short at the end, and do not depend on the padding of old servers."""
     with _reader(greeting=b"NBDMAGICIHAVEOPT" + struct.pack(">H", flags)) as disk:
         assert disk.size == len(DISK)
         assert disk.pread(1000, 5000) == DISK[1000:6000]
@@ -65,31 +65,31 @@ def test_a_served_disk_reads_back(flags: int) -> None:
         assert disk.pread(len(DISK) + 5, 1) == b""
 
 
-def test_a_read_error_is_bad() -> None:
-    """The message has its number."""
+def test_a_read_error_raises_bad() -> None:
+    """The message has the error number of the server."""
     with _reader(error=5) as disk, pytest.raises(Bad, match="error 5"):
         disk.pread(0, 1)
 
 
-def test_a_server_that_ends_is_bad() -> None:
-    """qemu-nbd ends if an image makes it crash."""
-    ours, theirs = socket.socketpair()
-    theirs.close()
-    with ours, pytest.raises(Bad):
-        NbdReader(ours)
+def test_a_closed_connection_raises_bad() -> None:
+    """qemu-nbd closes the connection when an image crashes it."""
+    client, server_end = socket.socketpair()
+    server_end.close()
+    with client, pytest.raises(Bad):
+        NbdReader(client)
 
 
-def test_another_protocol_is_bad() -> None:
-    """The greeting is not NBD."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        theirs.sendall(b"220 mail.example.com ESMTP ready\r\n")
+def test_another_protocol_raises_bad() -> None:
+    """A server that does not begin with the magic of NBD is refused."""
+    client, server_end = socket.socketpair()
+    with client, server_end:
+        server_end.sendall(b"220 mail.example.com ESMTP ready\r\n")
         with pytest.raises(Bad, match="not NBD"):
-            NbdReader(ours)
+            NbdReader(client)
 
 
-def test_without_qemu_nbd_it_is_missing(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The caller reports what to install."""
+def test_without_qemu_nbd_missing_is_raised(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller adds to Missing what to install."""
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Missing), open_nbd("json:{}"):
         pass

@@ -30,10 +30,10 @@ def _with(at: int, form: str, *values: object) -> bytearray:
 
 
 @pytest.mark.parametrize("compression", ["", "zlib", "zstd"])
-def test_a_sound_qcow2_has_no_problems_and_reads_back(compression: str) -> None:
-    """The disk in it is the original disk."""
+def test_an_intact_qcow2_has_no_problems_and_reads_back(compression: str) -> None:
+    """The disk that is read is the disk that was written."""
     opened = _open(build.qcow2(DISK, compression=compression))
-    warned = ["qcow2-zstd"] if compression == "zstd" else []  # the service's pages do not name it
+    warned = ["qcow2-zstd"] if compression == "zstd" else []  # not in the documents of the service
     assert (opened.format, build.codes(opened.problems), opened.unknowns) == (DiskFormat.QCOW2, warned, ())
     assert opened.disk is not None
     assert (opened.virtual_bytes, opened.disk.pread(0, MIB)) == (len(DISK), DISK[:MIB])
@@ -54,24 +54,24 @@ def test_a_sound_qcow2_has_no_problems_and_reads_back(compression: str) -> None:
         (_with(20, ">I", 40), "qcow2-damaged", Severity.BLOCKS),
     ],
 )
-def test_each_fault_has_its_own_name(image: bytearray, code: str, severity: Severity) -> None:
-    """A fault in the header is reported once, with a remedy."""
+def test_each_fault_has_its_own_code(image: bytearray, code: str, severity: Severity) -> None:
+    """A fault in the header has exactly one problem, with a remedy."""
     (problem,) = _open(image).problems
     assert (problem.code, problem.severity) == (code, severity)
     assert problem.remedy
 
 
 @pytest.mark.parametrize("image", [_with(8, ">QI", 600, 4), _with(72, ">Q", 4), _with(72, ">Q", 1 << 20)])
-def test_what_is_not_whole_or_not_known_is_not_read(image: bytearray) -> None:
-    """Reading holes in place of the data of another file would give a wrong disk without an error."""
+def test_an_incomplete_or_unknown_image_is_not_read(image: bytearray) -> None:
+    """A disk with zeros in place of another file's data would pass the checks and be wrong."""
     opened = _open(image)
     assert opened.disk is None
     assert opened.unknowns
 
 
 @pytest.mark.parametrize("compression", ["", "zlib"])
-def test_a_file_that_was_cut_short_is_told(compression: str) -> None:
-    """The last cluster in a table is after the end of the file."""
+def test_a_truncated_file_is_found(compression: str) -> None:
+    """The last cluster of a table is beyond the end of the file."""
     image = build.qcow2(DISK, compression=compression)
     cut = image[: len(image) - 2 * 65536] if not compression else image[: 3 * 65536 + 10]
     opened = _open(cut)
@@ -79,14 +79,14 @@ def test_a_file_that_was_cut_short_is_told(compression: str) -> None:
     assert str(len(cut)) in opened.problems[0].message
 
 
-def test_a_header_that_is_cut_off_is_damage() -> None:
-    """The magic number is not enough."""
+def test_a_truncated_header_is_damage() -> None:
+    """A magic number without a header is not an image."""
     assert build.codes(_open(b"QFI\xfb" + bytes(20)).problems) == ["qcow2-damaged"]
 
 
 @pytest.mark.parametrize("compression", ["", "zlib"])
-def test_of_more_tables_than_are_looked_at_the_last_are(compression: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files grow at their end, so a truncated file lacks the clusters of the last tables."""
+def test_of_too_many_tables_the_last_ones_are_checked(compression: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files grow at their end, so the last tables show whether a file is truncated."""
     disk = random.Random(3).randbytes(200_000)
     image = build.qcow2(disk, cluster_bits=9, compression=compression)
     monkeypatch.setattr(qcow2, "_MAX_TABLES_BYTES", 1024)

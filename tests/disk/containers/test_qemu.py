@@ -1,4 +1,4 @@
-"""Tests of the containers that qemu-img converts."""
+"""Tests of containers that ECS does not import."""
 
 import struct
 from pathlib import Path
@@ -30,8 +30,8 @@ def _head(at: int, form: str, value: int, *, magic: bytes = b"") -> bytes:
         ("vdi", b"short", None),
     ],
 )
-def test_the_size_is_told_where_the_header_has_it(container: str, head: bytes, size: int | None) -> None:
-    """Also without the tools of QEMU. For formats without a fixed offset, the size is unknown."""
+def test_the_virtual_size_is_read_from_the_header(container: str, head: bytes, size: int | None) -> None:
+    """No QEMU tool is needed; a size that is not at a fixed offset is unknown."""
     source = Source(path=Path("disk"), suffix_rule=None, neighbours=None, open_inner=open_container)
     known = format_named(container)
     opened = known.open(known, BytesReader(head), source)

@@ -1,4 +1,4 @@
-"""Tests of the detection of a format by the content of a file."""
+"""Tests of the detection of container formats."""
 
 import bz2
 import gzip
@@ -74,8 +74,8 @@ def _tar(data: bytes) -> bytes:
         (b"<html>404 not found</html>\n", "unknown"),
     ],
 )
-def test_the_content_tells_what_it_is_whatever_the_name(tmp_path: Path, data: bytes, container: str) -> None:
-    """All files have the name disk.raw."""
+def test_the_format_is_detected_by_content_and_not_by_name(tmp_path: Path, data: bytes, container: str) -> None:
+    """All files are named disk.raw."""
     assert _open(tmp_path, data).container.name == container
 
 
@@ -90,15 +90,15 @@ def test_the_content_tells_what_it_is_whatever_the_name(tmp_path: Path, data: by
         (DISK[:4000], "disk-too-small"),
     ],
 )
-def test_what_can_not_be_imported_blocks_with_a_remedy(tmp_path: Path, data: bytes, code: str) -> None:
-    """Each has one problem with its code."""
+def test_a_file_that_cannot_be_imported_blocks_with_a_remedy(tmp_path: Path, data: bytes, code: str) -> None:
+    """Each kind has its own code and exactly one problem."""
     (problem,) = _open(tmp_path, data).problems
     assert (problem.code, problem.severity) == (code, Severity.BLOCKS)
     assert problem.remedy
 
 
-def test_a_new_format_is_a_value_and_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A format in the table is detected by its content, opened, and expected by its suffix."""
+def test_a_new_format_needs_only_its_value_in_the_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A format in the table is detected by content, opened, and checked against its suffix."""
     new = ContainerFormat(
         name="new",
         open=lambda own, file, _source: OpenedContainer(
@@ -118,19 +118,19 @@ def test_a_new_format_is_a_value_and_a_line(tmp_path: Path, monkeypatch: pytest.
     assert build.codes(_open(tmp_path, DISK, "disk.new").problems) == ["suffix-not-content"]
 
 
-def test_names_are_unique() -> None:
-    """A name in a report leads to its format."""
+def test_names_of_formats_are_unique() -> None:
+    """A name in a report identifies its format."""
     assert all(registry.format_named(known.name) is known for known in registry.FORMATS)
 
 
 def test_a_raw_disk_is_its_file(tmp_path: Path) -> None:
-    """Size and content are those of the file, without a problem."""
+    """Format and size are those of the file, and there is no problem."""
     opened = _open(tmp_path, DISK)
     assert (opened.format, opened.virtual_bytes, opened.problems) == (DiskFormat.RAW, len(DISK), ())
 
 
-def test_a_blank_disk_is_noted(tmp_path: Path) -> None:
-    """A data disk may be empty on purpose: a check decides whether it blocks."""
+def test_a_blank_disk_has_a_note(tmp_path: Path) -> None:
+    """A data disk may be empty on purpose; the checks decide whether it blocks."""
     (problem,) = _open(tmp_path, bytes(2 * MIB)).problems
     assert (problem.code, problem.severity) == ("disk-blank", Severity.NOTE)
 
@@ -139,14 +139,14 @@ def test_a_blank_disk_is_noted(tmp_path: Path) -> None:
     ("name", "code"),
     [("disk.vhd", "vhd-no-footer"), ("DISK.VHD", "vhd-no-footer"), ("disk.qcow2", "suffix-not-content")],
 )
-def test_a_name_that_promises_a_container_that_is_not_there_blocks(tmp_path: Path, name: str, code: str) -> None:
-    """In most cases the file was truncated and lost its footer."""
+def test_a_suffix_without_its_container_blocks(tmp_path: Path, name: str, code: str) -> None:
+    """The usual cause is a truncated file without its footer."""
     opened = _open(tmp_path, DISK, name)
     assert (opened.container.name, build.codes(opened.problems)) == ("raw", [code])
 
 
 def test_boot_code_that_begins_like_bzip2_is_a_raw_disk(tmp_path: Path) -> None:
-    """Three bytes are not enough."""
+    """The three bytes of the signature of bzip2 are not sufficient."""
     assert _open(tmp_path, b"BZh" + DISK[3:]).container.name == "raw"
 
 
@@ -154,16 +154,16 @@ def test_boot_code_that_begins_like_bzip2_is_a_raw_disk(tmp_path: Path) -> None:
     ("inner", "format_"),
     [(DISK, DiskFormat.RAW), (build.qcow2(DISK), DiskFormat.QCOW2), (build.vhd_dynamic(DISK), DiskFormat.VHD)],
 )
-def test_a_compressed_file_tells_what_will_be_sent(tmp_path: Path, inner: bytes, format_: DiskFormat) -> None:
-    """Its beginning is unpacked."""
+def test_a_compressed_file_has_the_format_of_its_contents(tmp_path: Path, inner: bytes, format_: DiskFormat) -> None:
+    """The format is detected from the unpacked beginning."""
     opened = _open(tmp_path, gzip.compress(bytes(inner)))
     assert (opened.format, opened.disk) == (format_, None)
     assert (opened.problems[0].convertible, opened.problems[0].severity) == (True, Severity.NOTE)
 
 
 @pytest.mark.parametrize("name", ["my disk.vhd", "my disk.raw"])
-def test_a_command_in_a_remedy_has_the_name_of_the_file(tmp_path: Path, name: str) -> None:
-    """The command works when it is pasted, and does not overwrite the file."""
+def test_a_command_in_a_remedy_has_the_path_of_the_file(tmp_path: Path, name: str) -> None:
+    """The command can be pasted, and does not overwrite the file."""
     data = bytearray(build.vhd_fixed(DISK))
     data[-512 + 64] ^= 1
     (problem,) = _open(tmp_path, data, name).problems

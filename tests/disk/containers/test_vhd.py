@@ -1,4 +1,4 @@
-"""Tests of reading VHDs."""
+"""Tests of the VHD reader."""
 
 import struct
 
@@ -26,11 +26,11 @@ def _reader(image: bytes) -> vhd.DynamicReader:
     return vhd.DynamicReader(file, size=footer.current_bytes, header=header, table=vhd.read_table(file, header))
 
 
-def test_the_next_data_is_behind_the_holes() -> None:
-    """Within a block it is the offset itself. After the last block there is none."""
+def test_next_data_skips_holes() -> None:
+    """An allocated block is data from any of its bytes; after the last block the offset is past the end."""
     disk = _reader(build.vhd_dynamic(_disk() + bytes(2 * BLOCK), block=BLOCK))
-    asked = (0, 5, BLOCK, 2 * BLOCK - 1, 2 * BLOCK + 9)
-    assert [disk.next_data(offset) for offset in asked] == [0, 5, 2 * BLOCK, 2 * BLOCK, 2 * BLOCK + 9]
+    offsets = (0, 5, BLOCK, 2 * BLOCK - 1, 2 * BLOCK + 9)
+    assert [disk.next_data(offset) for offset in offsets] == [0, 5, 2 * BLOCK, 2 * BLOCK, 2 * BLOCK + 9]
     assert disk.next_data(3 * BLOCK) >= disk.size
 
 
@@ -47,13 +47,13 @@ def test_a_footer_is_read_with_its_checksum() -> None:
 
 
 @each_row("raw", [b"", bytes(512), b"conectix", b"x" + build.vhd_footer(MIB)])
-def test_what_is_no_footer_is_none(raw: bytes) -> None:
-    """It is too short, or has no cookie."""
+def test_bytes_that_are_not_a_footer_are_none(raw: bytes) -> None:
+    """Short data and data without the cookie are not a footer."""
     assert vhd.parse_footer(raw) is None
 
 
-def test_a_made_footer_is_the_one_of_a_fixed_vhd() -> None:
-    """The footer of this tool is valid, and always the same for the same size."""
+def test_a_written_footer_is_that_of_a_fixed_vhd() -> None:
+    """The footer is valid for the reader, and has the same bytes for the same size."""
     raw = vhd.fixed_footer(5 * MIB)
     footer = vhd.parse_footer(raw)
     assert footer is not None
@@ -62,7 +62,7 @@ def test_a_made_footer_is_the_one_of_a_fixed_vhd() -> None:
 
 
 def test_a_dynamic_disk_reads_back() -> None:
-    """Every byte, across blocks and holes, and nothing after the end."""
+    """Blocks and holes have the bytes of the disk, and nothing is returned past the end."""
     disk = _disk()
     reader = _reader(build.vhd_dynamic(disk, block=BLOCK))
     assert reader.size == len(disk)
@@ -70,8 +70,8 @@ def test_a_dynamic_disk_reads_back() -> None:
     assert reader.pread(BLOCK - 3, 6) == disk[BLOCK - 3 : BLOCK + 3]
 
 
-def test_a_disk_larger_than_its_table_is_bad_there() -> None:
-    """A read without an entry is Bad, and does not return zeros."""
+def test_a_read_beyond_the_table_raises_bad() -> None:
+    """A block without an entry must not read as zeros."""
     reader = _reader(build.vhd_dynamic(_disk(), block=BLOCK, size=4 * BLOCK))
     with pytest.raises(Bad):
         reader.pread(3 * BLOCK, 1)
@@ -87,8 +87,8 @@ def test_a_disk_larger_than_its_table_is_bad_there() -> None:
         (512 + 16, struct.pack(">Q", 1 << 60), Bad),
     ],
 )
-def test_a_senseless_header_is_refused(at: int, value: bytes, error: type[Exception]) -> None:
-    """No cookie, an odd or missing block size, a table with an impossible size or offset."""
+def test_an_implausible_header_is_refused(at: int, value: bytes, error: type[Exception]) -> None:
+    """The cookie, the block size, and the size and offset of the table are checked."""
     image = bytearray(build.vhd_dynamic(_disk(), block=BLOCK))
     image[at : at + len(value)] = value
     with pytest.raises(error):

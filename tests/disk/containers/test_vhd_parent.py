@@ -1,4 +1,4 @@
-"""Tests of differencing VHDs: search for the parent, and content of the merged disk."""
+"""Tests of differencing VHDs: the selection of the parent, and the disk that the chain contains."""
 
 import dataclasses
 import os
@@ -18,25 +18,25 @@ from tests.disk import build
 from tests.disk.build import MIB
 
 BASE = bytes(build.bios_disk())
-DISK = bytes(build.place(bytearray(BASE), MIB + 70_000, b"of the child" * 1000))
-LAST = bytes(build.place(bytearray(DISK), 3 * MIB - 100, b"of the grandchild" * 20))
-# What the report of a differencing VHD has of its own.
+DISK = bytes(build.write_at(bytearray(BASE), MIB + 70_000, b"of the child" * 1000))
+LAST = bytes(build.write_at(bytearray(DISK), 3 * MIB - 100, b"of the grandchild" * 20))
+# Fields in which the report of a differencing VHD differs from that of the RAW disk.
 OWN = ("path", "container", "file_bytes", "container_problems", "parents")
 
 
-def _put(folder: Path, files: dict[str, bytes]) -> Path:
-    """Write the files, and return the path of the last one."""
+def _write_files(folder: Path, files: dict[str, bytes]) -> Path:
+    """Write the files, and return the path of the last."""
     for name, data in files.items():
         (folder / name).write_bytes(data)
     return folder / next(reversed(files))
 
 
 def _same_as_raw(report: DiskReport, disk: bytes, folder: Path) -> bool:
-    raw = inspect_disk(_put(folder, {"disk.raw": disk}))
+    raw = inspect_disk(_write_files(folder, {"disk.raw": disk}))
     return dataclasses.replace(report, **{name: getattr(raw, name) for name in OWN}) == raw
 
 
-def _whole(path: Path, report: DiskReport, folder: Path) -> bytes:
+def _prepared(path: Path, report: DiskReport, folder: Path) -> bytes:
     with prepare(path, report, work_dir=folder / "work", emit=ignore) as ready:
         return ready.read_bytes()
 
@@ -46,30 +46,30 @@ def _whole(path: Path, report: DiskReport, folder: Path) -> bytes:
     [build.vhd_fixed(BASE), build.vhd_dynamic(BASE), build.vhd_dynamic(BASE, block=65536)],
     ids=["fixed", "dynamic", "small blocks"],
 )
-def test_a_child_and_its_parent_are_one_disk(tmp_path: Path, base: bytes) -> None:
-    """Report and uploaded bytes are those of the same RAW disk, and no file stays."""
-    path = _put(tmp_path, {"base.vhd": base, "child.vhd": build.vhd_differencing(DISK, BASE)})
+def test_a_child_with_its_parent_is_one_disk(tmp_path: Path, base: bytes) -> None:
+    """The report and the uploaded bytes are those of the same disk as RAW, and no temporary file is left."""
+    path = _write_files(tmp_path, {"base.vhd": base, "child.vhd": build.vhd_differencing(DISK, BASE)})
     report = inspect_disk(path)
     assert (report.container, report.format) == ("vhd-differencing", DiskFormat.RAW)
     assert (build.codes(report.container_problems), report.parents) == (["vhd-differencing"], (tmp_path / "base.vhd",))
     assert report.container_problems[0].severity is Severity.NOTE
     assert _same_as_raw(report, DISK, tmp_path)
-    assert _whole(path, report, tmp_path) == DISK
+    assert _prepared(path, report, tmp_path) == DISK
     assert list((tmp_path / "work").iterdir()) == []
 
 
-def test_what_only_one_of_the_two_holds_is_in_the_disk(tmp_path: Path) -> None:
-    """Each may have data where the other has a hole, and the child may be larger."""
-    base = build.place(bytearray(BASE) + bytes(10 * MIB), 9 * MIB, b"of the parent")
-    disk = bytes(build.place(base + bytes(6 * MIB), 17 * MIB, b"of the child"))
+def test_blocks_of_only_the_child_or_only_the_parent_are_in_the_disk(tmp_path: Path) -> None:
+    """The parent may have data where the child has a hole and vice versa, and the child may be larger."""
+    base = build.write_at(bytearray(BASE) + bytes(10 * MIB), 9 * MIB, b"of the parent")
+    disk = bytes(build.write_at(base + bytes(6 * MIB), 17 * MIB, b"of the child"))
     files = {"base.vhd": build.vhd_dynamic(base, block=65536), "child.vhd": build.vhd_differencing(disk, base)}
-    path = _put(tmp_path, files)
-    assert _whole(path, inspect_disk(path), tmp_path) == disk
+    path = _write_files(tmp_path, files)
+    assert _prepared(path, inspect_disk(path), tmp_path) == disk
 
 
 def test_a_chain_of_two_is_one_disk(tmp_path: Path) -> None:
     """The report has the nearest parent first."""
-    path = _put(
+    path = _write_files(
         tmp_path,
         {
             "base.vhd": build.vhd_dynamic(BASE),
@@ -80,14 +80,14 @@ def test_a_chain_of_two_is_one_disk(tmp_path: Path) -> None:
     report = inspect_disk(path)
     assert [parent.name for parent in report.parents] == ["child.vhd", "base.vhd"]
     assert _same_as_raw(report, LAST, tmp_path)
-    assert _whole(path, report, tmp_path) == LAST
+    assert _prepared(path, report, tmp_path) == LAST
 
 
-def test_a_child_that_was_made_larger_reads_zeros_behind_its_parent(tmp_path: Path) -> None:
-    """The parent is smaller."""
+def test_an_enlarged_child_reads_zeros_after_the_end_of_its_parent(tmp_path: Path) -> None:
+    """The parent has no data for the added range."""
     disk = DISK + bytes(MIB)
-    path = _put(tmp_path, {"base.vhd": build.vhd_fixed(BASE), "child.vhd": build.vhd_differencing(disk, BASE)})
-    assert _whole(path, inspect_disk(path), tmp_path) == disk
+    path = _write_files(tmp_path, {"base.vhd": build.vhd_fixed(BASE), "child.vhd": build.vhd_differencing(disk, BASE)})
+    assert _prepared(path, inspect_disk(path), tmp_path) == disk
 
 
 @pytest.mark.parametrize(
@@ -99,15 +99,15 @@ def test_a_child_that_was_made_larger_reads_zeros_behind_its_parent(tmp_path: Pa
     ],
     ids=["path", "locator", "another folder"],
 )
-def test_of_a_path_the_last_part_counts(tmp_path: Path, names: dict[str, str]) -> None:
-    """Windows stores paths of parents in the header or in a locator."""
+def test_only_the_last_part_of_the_parents_path_is_used(tmp_path: Path, names: dict[str, str]) -> None:
+    """Windows writes paths of parents, in the header or in a locator."""
     child = build.vhd_differencing(DISK, BASE, **names)  # type: ignore[arg-type]
-    path = _put(tmp_path, {"base.vhd": build.vhd_fixed(BASE), "child.vhd": child})
+    path = _write_files(tmp_path, {"base.vhd": build.vhd_fixed(BASE), "child.vhd": child})
     assert [parent.name for parent in inspect_disk(path).parents] == ["base.vhd"]
 
 
 @pytest.mark.parametrize(
-    ("files", "told"),
+    ("files", "texts"),
     [
         ({"child.vhd": build.vhd_differencing(DISK, BASE)}, ["no file 'base.vhd'"]),
         (
@@ -136,49 +136,49 @@ def test_of_a_path_the_last_part_counts(tmp_path: Path, names: dict[str, str]) -
         ),
         ({"child.vhd": build.vhd_differencing(DISK, BASE, parent="C:\\..")}, ["no file '..'"]),
     ],
-    ids=["missing", "wrong id", "no VHD", "itself", "circle", "damaged", "no id", "dots"],
+    ids=["missing", "wrong id", "no VHD", "itself", "loop", "damaged", "no id", "dots"],
 )
-def test_a_child_without_its_parent_is_refused(tmp_path: Path, files: dict[str, bytes], told: Sequence[str]) -> None:
-    """The message has the expected file, and no option permits to upload half a disk."""
-    report = inspect_disk(_put(tmp_path, files))
+def test_a_child_without_its_parent_is_refused(tmp_path: Path, files: dict[str, bytes], texts: Sequence[str]) -> None:
+    """The one blocking problem has the expected parent; no other file is used in its place."""
+    report = inspect_disk(_write_files(tmp_path, files))
     messages = [problem.message for problem in report.container_problems if problem.severity is Severity.BLOCKS]
     assert len(messages) == 1
-    assert all(words in messages[0] for words in told)
+    assert all(text in messages[0] for text in texts)
     assert report.container == "vhd-differencing"
 
 
-def test_a_long_chain_ends(tmp_path: Path) -> None:
-    """Each parent needs an open file and a table."""
+def test_the_length_of_a_chain_is_limited(tmp_path: Path) -> None:
+    """Each parent needs an open file and a table in memory."""
     files = {
         f"{number}.vhd": build.vhd_differencing(
             BASE[:65536], BASE[:65536], parent=f"{number - 1}.vhd", parent_id=99 + number, unique_id=100 + number
         )
         for number in range(20)
     }
-    report = inspect_disk(_put(tmp_path, files))
+    report = inspect_disk(_write_files(tmp_path, files))
     assert "more than 16 parents" in report.container_problems[-1].message
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "directory"])
 def test_only_a_regular_file_in_the_folder_is_opened(tmp_path: Path, kind: str) -> None:
-    """A symbolic link may lead to any file of this machine, and opening a pipe would wait for a writer."""
+    """A link could refer to any local file, and opening a pipe would block."""
     folder = tmp_path / "folder"
     folder.mkdir()
-    _put(tmp_path, {"elsewhere.vhd": build.vhd_fixed(BASE)})
+    _write_files(tmp_path, {"elsewhere.vhd": build.vhd_fixed(BASE)})
     if kind == "link":
         (folder / "base.vhd").symlink_to(tmp_path / "elsewhere.vhd")
     elif kind == "pipe":
         os.mkfifo(folder / "base.vhd")
     else:
         (folder / "base.vhd").mkdir()
-    report = inspect_disk(_put(folder, {"child.vhd": build.vhd_differencing(DISK, BASE)}))
+    report = inspect_disk(_write_files(folder, {"child.vhd": build.vhd_differencing(DISK, BASE)}))
     assert "no file 'base.vhd'" in report.container_problems[0].message
 
 
 @pytest.mark.parametrize("modified", [0, 1])
-def test_a_parent_of_another_time_is_warned_of(tmp_path: Path, modified: int) -> None:
-    """No other check detects that it was written to. Without a recorded time there is no warning."""
-    path = _put(
+def test_a_parent_with_another_modification_time_warns(tmp_path: Path, modified: int) -> None:
+    """Only the time shows that the parent was written; a child may have no time to compare."""
+    path = _write_files(
         tmp_path,
         {"base.vhd": build.vhd_fixed(BASE), "child.vhd": build.vhd_differencing(DISK, BASE, modified=modified)},
     )
@@ -186,21 +186,21 @@ def test_a_parent_of_another_time_is_warned_of(tmp_path: Path, modified: int) ->
     assert codes == (["vhd-parent-modified"] if modified else [])
 
 
-def test_a_parent_of_the_remembered_time_is_fine(tmp_path: Path) -> None:
-    """Times are seconds since 2000."""
+def test_a_parent_with_the_recorded_modification_time_has_no_warning(tmp_path: Path) -> None:
+    """The recorded time is in seconds since 2000."""
     child = build.vhd_differencing(DISK, BASE, modified=1000)
-    path = _put(tmp_path, {"base.vhd": build.vhd_fixed(BASE), "child.vhd": child})
+    path = _write_files(tmp_path, {"base.vhd": build.vhd_fixed(BASE), "child.vhd": child})
     os.utime(tmp_path / "base.vhd", (946_684_800 + 1000, 946_684_800 + 1000))
     assert build.codes(inspect_disk(path).container_problems) == ["vhd-differencing"]
 
 
-def test_a_parent_that_changes_meanwhile_stops_the_conversion(tmp_path: Path) -> None:
-    """The disk has to be that of both files at one moment."""
-    path = _put(tmp_path, {"base.vhd": build.vhd_fixed(BASE), "child.vhd": build.vhd_differencing(DISK, BASE)})
+def test_a_change_of_the_parent_stops_the_conversion(tmp_path: Path) -> None:
+    """The disk must be that of both files at one time."""
+    path = _write_files(tmp_path, {"base.vhd": build.vhd_fixed(BASE), "child.vhd": build.vhd_differencing(DISK, BASE)})
     report = inspect_disk(path)
 
     def change(event: Event) -> None:
-        """Change the parent when the conversion begins."""
+        """Change the parent's time when the conversion begins."""
         del event
         os.utime(tmp_path / "base.vhd", ns=(1, 1))
 

@@ -1,4 +1,4 @@
-"""Tests of ext2, ext3, ext4 and XFS in all variants: they have the tree that mkfs wrote."""
+"""Tests of the readers of ext2, ext3, ext4 and XFS, with images that mkfs wrote."""
 
 import pytest
 
@@ -23,12 +23,12 @@ def opened(name: str) -> FileSystem:
 
 @each_row("name", EXT + XFS)
 def test_every_file_directory_and_link_reads_back(name: str) -> None:
-    """Contents, names and targets are those of the tree, and no others."""
+    """Contents, names and link targets are exactly those of the tree that mkfs wrote."""
     _assert_same(Tree(opened(name)), corner_tree())
 
 
 @each_row("name", EXT + XFS)
-def test_the_superblock_tells_what_it_is(name: str) -> None:
+def test_the_facts_of_the_superblock_are_read(name: str) -> None:
     """Type, UUID, size and free space are read, and the file system is clean."""
     facts = opened(name).facts
     assert facts.type == name.split("-")[0]
@@ -40,8 +40,8 @@ def test_the_superblock_tells_what_it_is(name: str) -> None:
 
 
 @each_row("name", ["ext4", "ext2", "xfs-v5", "xfs-1k"])
-def test_any_range_of_a_file_reads_alone(name: str) -> None:
-    """A range across blocks, one after the end, and an empty one."""
+def test_any_range_of_a_file_can_be_read(name: str) -> None:
+    """Ranges across blocks, beyond the end and of length 0 can be read."""
     files = opened(name)
     node = Tree(files).node("/large")
     content = corner_tree()["/large"]
@@ -52,7 +52,7 @@ def test_any_range_of_a_file_reads_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["ext4", "ext3", "xfs-v5"])
 def test_a_hole_reads_as_zeros(name: str) -> None:
-    """Mkfs omits blocks of zeros."""
+    """Ranges without a block are zeros: mkfs does not write blocks of zeros."""
     files = opened(name)
     assert files.read(Tree(files).node("/large").number, 0, 14) == b"line 00000000\n"
     empty = Tree(files).node("/empty")
@@ -60,64 +60,64 @@ def test_a_hole_reads_as_zeros(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "at", "change", "words"),
+    ("name", "at", "change", "message"),
     [
         pytest.param("ext4", 1024 + 96, b"\x00\x00\x10\x00", "0x100000", id="ext incompatible"),
         pytest.param("xfs-v5", 216, b"\x00\x10\x00\x00", "0x100000", id="xfs incompatible"),
         pytest.param("xfs-v5", 100, b"\x00\x03", "version 3", id="xfs version"),
     ],
 )
-def test_unknown_features_are_refused_and_not_guessed(name: str, at: int, change: bytes, words: str) -> None:
-    """An unknown feature may change the meaning of all structures."""
+def test_unknown_features_are_refused(name: str, at: int, change: bytes, message: str) -> None:
+    """An unknown feature bit may change the layout."""
     raw = bytearray(image(name))
     raw[at : at + len(change)] = change
-    with pytest.raises(Unsupported, match=words):
+    with pytest.raises(Unsupported, match=message):
         (Ext if name == "ext4" else Xfs)(BytesReader(bytes(raw)))
 
 
 @pytest.mark.parametrize(
-    ("state", "incompat", "words", "errors"),
+    ("state", "incompat", "text", "errors"),
     [
         (0, 0, "not unmounted cleanly", False),
         (1, 4, "journal", False),
         (3, 0, "errors", True),
     ],
 )
-def test_an_unclean_ext_says_so(state: int, incompat: int, words: str, errors: bool) -> None:
-    """The superblock has the state."""
+def test_an_unclean_ext_is_reported(state: int, incompat: int, text: str, errors: bool) -> None:
+    """The state and the journal flag of the superblock are reported."""
     raw = bytearray(image("ext4"))
     raw[1024 + 58] = state
     raw[1024 + 96] |= incompat
     facts = Ext(BytesReader(bytes(raw))).facts
-    assert words in facts.unclean
+    assert text in facts.unclean
     assert facts.errors is errors
 
 
-def test_an_xfs_that_needs_repair_says_so() -> None:
-    """The kernel refuses to mount it."""
+def test_an_xfs_that_needs_repair_has_errors() -> None:
+    """The kernel refuses to mount such a file system."""
     raw = bytearray(image("xfs-v5"))
     raw[219] |= 0x10
     assert Xfs(BytesReader(bytes(raw))).facts.errors
 
 
 @pytest.mark.parametrize("name", ["ext4", "xfs-v5"])
-def test_a_file_system_that_was_cut_short_is_bad(name: str) -> None:
-    """Reading after the end raises Bad and nothing else."""
-    whole = image(name)
-    files = (Ext if name == "ext4" else Xfs)(BytesReader(whole[: len(whole) // 64]))
+def test_a_truncated_file_system_raises_bad(name: str) -> None:
+    """A read beyond the end raises Bad and no other error."""
+    raw = image(name)
+    files = (Ext if name == "ext4" else Xfs)(BytesReader(raw[: len(raw) // 64]))
     with pytest.raises(Bad):
         _assert_same(Tree(files), corner_tree())
 
 
-def test_bytes_that_are_no_file_system_are_bad() -> None:
-    """Zeros have no superblock."""
+def test_bytes_that_are_not_a_file_system_raise_bad() -> None:
+    """Zeros contain neither superblock."""
     for kind in (Ext, Xfs):
         with pytest.raises(Bad):
             kind(BytesReader(bytes(1 << 16)))
 
 
-def test_the_immutable_flag_is_seen() -> None:
-    """Chattr +i sets a bit of the inode: 0x10 in ext, 0x8 in XFS."""
+def test_the_immutable_flag_is_read() -> None:
+    """The bit that chattr +i sets in the inode is 0x10 in ext and 0x8 in XFS."""
     for name, at, bit in (("ext4", 32, 0x10), ("xfs-v5", 91, 0x8)):
         files = opened(name)
         number = Tree(files).node("/block").number
@@ -128,8 +128,8 @@ def test_the_immutable_flag_is_seen() -> None:
         assert not Tree(files).node("/block").immutable
 
 
-def test_names_that_are_encrypted_are_not_taken_for_names() -> None:
-    """They are Unsupported: no file would be found by its name."""
+def test_a_directory_with_encrypted_names_is_unsupported() -> None:
+    """Plain names would be reported as missing otherwise."""
     files = opened("ext4")
     raw = bytearray(image("ext4"))
     raw[_inode_at(files, Tree(files).node("/many").number) + 33] |= 0x8
@@ -137,11 +137,8 @@ def test_names_that_are_encrypted_are_not_taken_for_names() -> None:
         Tree(Ext(BytesReader(bytes(raw)))).names("/many")
 
 
-def test_a_directory_whose_index_leaves_its_block_is_bad() -> None:
-    """An XFS directory of one block ends with the number of its names.
-
-    A number that is too large would hide all names.
-    """
+def test_a_directory_whose_index_exceeds_its_block_raises_bad() -> None:
+    """An XFS directory of one block ends with the number of its names; too large a number would hide all names."""
     raw = bytearray(image("xfs-v5"))
     for at in range(0, len(raw), 4096):
         if raw[at : at + 4] == b"XDB3":
@@ -150,27 +147,27 @@ def test_a_directory_whose_index_leaves_its_block_is_bad() -> None:
         _assert_same(Tree(Xfs(BytesReader(bytes(raw)))), corner_tree())
 
 
-def test_a_directory_of_nothing_ends() -> None:
-    """Unused entries count like names."""
+def test_the_number_of_unused_entries_is_limited() -> None:
+    """Unused entries count as names do."""
     with pytest.raises(Bad, match="more than"):
         list(child_names(2, ((b"", 0) for _ in range(MAX_ENTRIES + 2))))
 
 
-def test_a_cache_is_bounded_by_what_its_values_hold() -> None:
-    """The last value stays. A value that is larger than the limit is alone in the cache."""
-    kept: Recent[str] = Recent(10)
+def test_a_cache_is_bounded_by_the_size_of_its_values() -> None:
+    """The least recently used values are evicted, and a value larger than the bound evicts all others."""
+    cache: Recent[str] = Recent(10)
     for key in (1, 2, 3):
-        kept.keep(key, str(key), parts=2)
-    assert kept.get(1) == "1"
-    kept.keep(4, "4", parts=2)
-    assert [kept.get(key) for key in (1, 2, 3, 4)] == ["1", None, "3", "4"]
-    kept.keep(5, "5", parts=1000)
-    assert [kept.get(key) for key in (1, 3, 4, 5)] == [None, None, None, "5"]
+        cache.keep(key, str(key), parts=2)
+    assert cache.get(1) == "1"
+    cache.keep(4, "4", parts=2)
+    assert [cache.get(key) for key in (1, 2, 3, 4)] == ["1", None, "3", "4"]
+    cache.keep(5, "5", parts=1000)
+    assert [cache.get(key) for key in (1, 3, 4, 5)] == [None, None, None, "5"]
 
 
 @pytest.mark.parametrize("name", ["ext4", "xfs-v5"])
 def test_links_are_followed_inside_the_image_only(name: str) -> None:
-    """Absolute links begin at the root of the image, and .. of the root is the root. Loops and long chains end."""
+    """Absolute links start at the root of the image, .. does not leave it, and loops and long chains end."""
     tree = Tree(opened(name))
     assert tree.read("/links/absolute") == corner_tree()["/block"]
     assert tree.read("/links/outside") == corner_tree()["/tiny"]
@@ -200,18 +197,18 @@ def _assert_same(tree: Tree, expected: dict[str, bytes | Link]) -> None:
 
 
 def _inode_at(files: FileSystem, number: int) -> int:
-    """Return the offset of an inode, by the reads of its reader."""
-    seen: list[int] = []
+    """Return the offset of an inode, from the reads of its file system."""
+    offsets: list[int] = []
 
-    class Watching:
+    class RecordingReader:
         size = len(image("ext4")) if isinstance(files, Ext) else len(image("xfs-v5"))
         inner = BytesReader(image("ext4") if isinstance(files, Ext) else image("xfs-v5"))
 
         def pread(self, offset: int, length: int) -> bytes:
-            seen.append(offset)
+            offsets.append(offset)
             return self.inner.pread(offset, length)
 
-    watched = type(files)(Window(Watching(), start=0, size=Watching.size))  # type: ignore[call-arg]
-    seen.clear()
-    watched.node(number)
-    return seen[-1]
+    recorded = type(files)(Window(RecordingReader(), start=0, size=RecordingReader.size))  # type: ignore[call-arg]
+    offsets.clear()
+    recorded.node(number)
+    return offsets[-1]

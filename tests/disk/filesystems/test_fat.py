@@ -1,4 +1,4 @@
-"""Tests of reading FAT file systems."""
+"""Tests of the FAT reader."""
 
 import struct
 
@@ -30,7 +30,7 @@ def _read(image: bytes | bytearray, path: str) -> bytes:
 
 @pytest.mark.parametrize("bits", SIZES)
 def test_files_read_back_as_they_were_written(bits: int) -> None:
-    """FAT12, FAT16 and FAT32: all files, by long and short names, across clusters."""
+    """FAT12, FAT16 and FAT32 return every file, by long and short names, across clusters."""
     image = build.fat(FILES, size=SIZES[bits])
     for path, data in FILES.items():
         assert _read(image, path) == data
@@ -38,7 +38,7 @@ def test_files_read_back_as_they_were_written(bits: int) -> None:
 
 
 def test_a_directory_lists_its_names() -> None:
-    """Long names are complete. ".", ".." and the label are omitted. The order is that of the disk."""
+    """Long names are complete, in the order on disk; ".", ".." and the label are not listed."""
     files = Fat(BytesReader(build.fat(FILES)))
     assert [(name, files.node(number).kind) for name, number in files.entries(0)] == [
         ("EFI", Kind.DIRECTORY),
@@ -48,8 +48,8 @@ def test_a_directory_lists_its_names() -> None:
     assert names == ["grubx64-with-a-very-long-name.efi", "empty.cfg"]
 
 
-def test_a_read_can_be_bounded() -> None:
-    """Reading the head of a large file follows only its first clusters: the chain may be damaged after them."""
+def test_a_read_follows_no_more_of_the_chain_than_it_needs() -> None:
+    """The beginning of a file can be read even if its chain is damaged after it."""
     raw = bytearray(build.fat({"A.BIN": bytes(range(256)) * 512}, size=8 * build.MIB))
     fat_at = 512 + 2 * 2
     for cluster in range(40):
@@ -61,21 +61,21 @@ def test_a_read_can_be_bounded() -> None:
 
 
 @each_row("path", ["EFI/NONE", "EFI", "README.TXT/x", "none/x"])
-def test_what_is_not_there_is_missing(path: str) -> None:
-    """A wrong name, a directory read as a file, and a file used as a directory are Missing."""
+def test_paths_that_do_not_exist_raise_missing(path: str) -> None:
+    """A wrong name, a directory read as a file and a file used as a directory raise Missing."""
     with pytest.raises(Missing):
         _read(build.fat(FILES), path)
 
 
-def test_a_chain_that_runs_in_a_circle_ends() -> None:
-    """A chain with a loop ends at the size of the file, or at the limit of a directory."""
+def test_a_loop_in_a_chain_ends() -> None:
+    """A chain with a loop returns no more than the size of the file."""
     raw = bytearray(build.fat({"A.BIN": b"a" * 2000}, size=8 * build.MIB))
     struct.pack_into("<H", raw, 512 + 2 * 2, 2)
     assert len(_read(raw, "A.BIN")) == 2000
 
 
-def test_a_chain_that_ends_early_is_bad() -> None:
-    """It is not read as a shorter file."""
+def test_a_chain_that_ends_early_raises_bad() -> None:
+    """A file that is larger than its clusters is damage and not a short file."""
     raw = bytearray(build.fat({"A.BIN": b"a" * 2000}, size=8 * build.MIB))
     struct.pack_into("<H", raw, 512 + 2 * 2, 0xFFFF)
     with pytest.raises(Bad):
@@ -83,16 +83,16 @@ def test_a_chain_that_ends_early_is_bad() -> None:
 
 
 @each_row(("at", "value"), [(11, b"\x01\x02"), (13, b"\0"), (13, b"\x03"), (16, b"\0"), (510, b"\0\0")])
-def test_a_senseless_boot_sector_is_bad(at: int, value: bytes) -> None:
-    """Impossible sizes are refused before they are used."""
+def test_an_implausible_boot_sector_raises_bad(at: int, value: bytes) -> None:
+    """Impossible sizes are refused before anything is computed from them."""
     raw = bytearray(build.fat(FILES))
     raw[at : at + len(value)] = value
     with pytest.raises(Bad):
         Fat(BytesReader(bytes(raw)))
 
 
-def test_a_directory_without_end_is_bad() -> None:
-    """A part of its names would be misleading."""
+def test_a_directory_without_end_raises_bad() -> None:
+    """An incomplete list of names would be wrong."""
     image = bytearray(build.fat(FILES, size=SIZES[16]))
     files = Fat(BytesReader(bytes(image)))
     (number,) = (number for name, number in files.entries(0) if name == "EFI")

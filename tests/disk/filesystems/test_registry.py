@@ -1,4 +1,4 @@
-"""Tests of recognising the content of a partition."""
+"""Tests of the detection of file systems by signature."""
 
 import struct
 import uuid
@@ -88,14 +88,14 @@ def _ext(compat: int, incompat: int, ro_compat: int) -> bytes:
         ),
     ],
 )
-def test_a_signature_is_named_with_label_and_uuid(volume: bytes, expected: Signature) -> None:
-    """Each format is recognised by its signature, with the UUID in the form of Linux."""
+def test_a_signature_is_detected_with_label_and_uuid(volume: bytes, expected: Signature) -> None:
+    """Each format is recognised by its own bytes; the UUID has the form that Linux uses."""
     assert probe_filesystem(BytesReader(volume)) == expected
 
 
 @each_row("volume", [b"", bytes(10), bytes(100_000), b"\x55\xaa" * 5000])
-def test_nothing_known_is_none(volume: bytes) -> None:
-    """Blank, tiny and unknown contents are not recognised."""
+def test_a_volume_without_a_known_signature_is_none(volume: bytes) -> None:
+    """Blank, tiny and unknown volumes have no signature."""
     assert probe_filesystem(BytesReader(volume)) is None
 
 
@@ -109,6 +109,6 @@ def test_nothing_known_is_none(volume: bytes) -> None:
         (b"\xff\xfe binary", False),
     ],
 )
-def test_text_is_told_from_data(head: bytes, expected: object) -> None:
-    """Text has no zeros and no invalid characters, except for one that is truncated at the end."""
+def test_text_is_distinguished_from_binary_data(head: bytes, expected: object) -> None:
+    """Text has no zeros and no invalid UTF-8, except for a character that is cut at the end."""
     assert is_text(head) is expected

@@ -1,4 +1,4 @@
-"""Tests that file systems of all variants, written by the kernel, are read as the kernel and their tools read them."""
+"""Tests of the readers of ext and XFS against the kernel, debugfs and xfs_db, for every variant."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -11,8 +11,7 @@ from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.filesystems.xfs import Xfs
 from aliyun_import.disk.reader import FileReader
 from tests.disk.fixtures.make import make_xfs, write_tree
-from tests.disk.mounted import assert_same_tree, mounted, write_everything
-from tests.disk.tools import need, run
+from tests.disk.tools import assert_same_tree, mounted, need, run, write_everything
 from tests.disk.trees import corner_tree
 
 pytestmark = pytest.mark.root
@@ -50,7 +49,7 @@ XFS = {
 
 @pytest.fixture
 def image(tmp_path: Path) -> Iterator[Path]:
-    """Return the path for a sparse image of 600 MiB."""
+    """Yield the path of a sparse image of 600 MiB."""
     path = tmp_path / "image"
     with path.open("wb") as file:
         file.truncate(600 << 20)
@@ -60,7 +59,7 @@ def image(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("variant", EXT)
 def test_an_ext_of_any_variant_reads_as_the_kernel_and_debugfs_read_it(variant: str, image: Path) -> None:
-    """Every name, link and byte is equal to both."""
+    """Every name, link and byte of an image is the same for all three."""
     program, *options = EXT[variant].split()
     need(program, "debugfs")
     run(program, "-q", "-F", "-N", "40000", *options, image)
@@ -81,7 +80,7 @@ def test_an_ext_of_any_variant_reads_as_the_kernel_and_debugfs_read_it(variant: 
 
 @pytest.mark.parametrize("variant", XFS)
 def test_an_xfs_of_any_variant_reads_as_the_kernel_and_xfs_db_read_it(variant: str, image: Path) -> None:
-    """Every name, link and byte is equal, and the blocks of some files are those of xfs_db."""
+    """Every name, link and byte is the same, and the blocks that xfs_db prints for some files."""
     need("mkfs.xfs", "xfs_db")
     run("mkfs.xfs", "-q", "-f", *XFS[variant].split(), image)
     with mounted(image) as folder:
@@ -94,10 +93,10 @@ def test_an_xfs_of_any_variant_reads_as_the_kernel_and_xfs_db_read_it(variant: s
 @pytest.mark.parametrize(
     "options", ["-m crc=0", "-m crc=0 -n ftype=0", "-b size=512 -m crc=0", "-m crc=0 -n version=ci"]
 )
-def test_an_xfs_that_kernels_do_not_mount_any_more_reads_as_xfs_db_reads_it(
+def test_an_xfs_that_kernels_no_longer_mount_reads_as_xfs_db_reads_it(
     options: str, image: Path, tmp_path: Path
 ) -> None:
-    """Version 4, with a tree by mkfs."""
+    """Images of version 4 are written by mkfs."""
     need("mkfs.xfs", "xfs_db")
     make_xfs(image, corner_tree(), options.split(), size_mib=320)
     write_tree(corner_tree(), tmp_path / "tree")
@@ -115,16 +114,16 @@ def _assert_as_xfs_db(image: Path, paths: Sequence[str]) -> None:
 
 
 def _read_by_xfs_db(image: Path, path: str) -> bytes:
-    """Read a file by the map of blocks that xfs_db prints."""
-    told = run(
+    """Read a file by the block map that xfs_db prints."""
+    printed = run(
         "xfs_db", "-r", "-f", "-c", "sb 0", "-c", "print blocksize agblocks", "-c", f"path {path}",
         "-c", "print core.size", "-c", "bmap", image,
     )  # fmt: skip
-    numbers = {name: int(value) for name, value in re.findall(r"^([\w.]+) = (\d+)$", told, re.MULTILINE)}
+    numbers = {name: int(value) for name, value in re.findall(r"^([\w.]+) = (\d+)$", printed, re.MULTILINE)}
     block = numbers["blocksize"]
     content = bytearray(numbers["core.size"])
     with image.open("rb") as file:
-        for found in re.finditer(r"data offset (\d+) startblock \d+ \((\d+)/(\d+)\) count (\d+) flag (\d)", told):
+        for found in re.finditer(r"data offset (\d+) startblock \d+ \((\d+)/(\d+)\) count (\d+) flag (\d)", printed):
             offset, group, index, count, unwritten = map(int, found.groups())
             if not unwritten:
                 file.seek((group * numbers["agblocks"] + index) * block)

@@ -1,4 +1,4 @@
-"""Small guests, combined from a distribution, a boot loader, an initramfs and a network."""
+"""Builders of guests in memory, from a distribution, a boot loader, an initramfs and a network configuration."""
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +28,7 @@ Files = dict[str, "bytes | Link"]
 
 @dataclass(frozen=True)
 class Area:
-    """A partition: its file system and its tree (None: it is not read), or the bytes of a FAT."""
+    """A partition: a file system with its tree (None: it cannot be read), or the bytes of a FAT."""
 
     filesystem: str
     tree: Mapping[str, "bytes | Link"] | None = None
@@ -43,7 +43,7 @@ class Area:
 
 @dataclass(frozen=True)
 class Guest:
-    """A disk: its partitions, its boot code, and whether it has an MBR."""
+    """A disk: its partitions, boot code, and whether its table is an MBR."""
 
     parts: Sequence[Area]
     code: bytes = b""
@@ -53,21 +53,21 @@ class Guest:
 
 
 def report_of(guest: Guest) -> DiskReport:
-    """Inspect a guest. Its partition table, boot code and FATs are bytes, other file systems are in memory."""
+    """Inspect a guest disk whose table, boot code and FATs are bytes, and whose other file systems are in memory."""
     size = (2 + len(guest.parts)) * MIB
-    places = [MIB + MIB * index for index in range(len(guest.parts))]
+    offsets = [MIB + MIB * index for index in range(len(guest.parts))]
     parts = [
-        Part(place // 512, MIB // 512, _mbr_kind(part) if guest.mbr else part.kind, part.active, part.name,
+        Part(offset // 512, MIB // 512, _mbr_kind(part) if guest.mbr else part.kind, part.active, part.name,
              part.attributes)
-        for place, part in zip(places, guest.parts, strict=True)
+        for offset, part in zip(offsets, guest.parts, strict=True)
     ]  # fmt: skip
     disk = (build.mbr if guest.mbr else build.gpt)(size, parts, code=guest.code)
     if guest.stage:
-        build.place(disk, 512 if guest.mbr else places[0], guest.stage)
-    for place, part in zip(places, guest.parts, strict=True):
-        build.place(disk, place, part.fat)
+        build.write_at(disk, 512 if guest.mbr else offsets[0], guest.stage)
+    for offset, part in zip(offsets, guest.parts, strict=True):
+        build.write_at(disk, offset, part.fat)
     for index, data in guest.sectors.items():
-        build.place(disk, places[index], data)
+        build.write_at(disk, offsets[index], data)
     reader = BytesReader(bytes(disk))
     table = read_partitions(reader)
     boot, unknown = read_boot(reader, table)
@@ -101,7 +101,7 @@ def _mbr_kind(part: Area) -> int:
 
 def system(release: str, *, version: str = "6.6.30", modules: str = "/usr/lib/modules", systemd: bool = True,
            builtin: Sequence[str] = ()) -> Files:  # fmt: skip
-    """Return a root with everything except a kernel, a boot loader and a network."""
+    """Return a root file system without a kernel, a boot loader and a network configuration."""
     dep = "".join(f"{path}:\n" for path in module_paths(name for name in DRIVERS if name not in builtin))
     tree: Files = {
         "/bin": Link("usr/bin"), "/sbin": Link("usr/sbin"), "/lib": Link("usr/lib"), "/usr/bin/sh": elf(),
@@ -126,12 +126,12 @@ def system(release: str, *, version: str = "6.6.30", modules: str = "/usr/lib/mo
 
 
 def distribution(name: str, version: str = "1", like: str = "") -> str:
-    """Return an os-release."""
+    """Return the text of an os-release file."""
     return f'ID={name}\nNAME="{name}"\nVERSION_ID="{version}"\nID_LIKE="{like}"\n'
 
 
 def kernel(version: str = "") -> bytes:
-    """Return a bzImage with a version in its header, or without one."""
+    """Return a bzImage, with a version in its header if one is given."""
     head = bytearray(1024)
     head[0x1F1] = 1
     head[510:520] = b"\x55\xaa\xeb\x6aHdrS\x0f\x02"
@@ -176,9 +176,9 @@ def grub_menu(*entries: tuple[str, str, str], default: str = "0", arguments: str
     return text.encode()
 
 
-# How a disk starts.
+# Disks by boot method.
 def bios(*parts: Area, code: bytes = b"") -> Guest:
-    """Return a disk with GRUB 2 in the boot record, on a GPT with a BIOS boot partition."""
+    """Return a disk with a GPT, GRUB 2 in the boot record, and a BIOS boot partition."""
     return Guest((Area("", kind=BIOS_BOOT), *parts), code=code or build.grub_code(2048), stage=b"\x52\x56GRUB")
 
 
@@ -188,18 +188,18 @@ def mbr(*parts: Area, code: bytes = b"", stage: bytes = b"\x52\x56GRUB", sectors
 
 
 def uefi(files: Mapping[str, bytes], *parts: Area, loader: bool = True) -> Guest:
-    """Return a disk that boots with UEFI: an ESP with these files, and a loader in the removable path."""
+    """Return a UEFI disk: an ESP with these files, and a loader at the removable path."""
     own = {"EFI/BOOT/BOOTX64.EFI": build.pe_program()} if loader else {}
     return Guest((Area("vfat", kind=ESP, fat=build.fat(own | dict(files), size=MIB)), *parts))
 
 
 def root(tree: Tree, filesystem: str = "ext4", **more: Any) -> Area:
-    """Return the partition of the root."""
+    """Return a partition with a root file system."""
     return Area(filesystem, tree, **{"uuid": R} | more)
 
 
 def legacy_code() -> bytes:
-    """Return the recognised bytes of stage1 of GRUB legacy."""
+    """Return the part of stage1 of GRUB legacy by which it is recognised."""
     code = bytearray(440)
     code[:3], code[0x3E:0x40], code[0x44] = b"\xeb\x48\x90", b"\3\2", 1
     code[0x180:0x184] = b"GRUB"
@@ -207,7 +207,7 @@ def legacy_code() -> bytes:
 
 
 def wants(*units: str) -> Files:
-    """Return the links that enable units of systemd."""
+    """Return the links that enable systemd units."""
     return {f"/etc/systemd/system/multi-user.target.wants/{unit}": Link("x") for unit in units}
 
 

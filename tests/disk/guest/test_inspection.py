@@ -1,4 +1,4 @@
-"""Tests of the inspection of Linux systems: Debian, Ubuntu, Red Hat, on disks and path by path."""
+"""Tests of the inspection of Linux guests, on disks and path by path."""
 
 import gzip
 import time
@@ -18,7 +18,7 @@ from aliyun_import.disk.report import Partition
 from aliyun_import.limits import MIB
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture, BootMode, DiskRequest, ImportRequest, OsType
-from tests.disk.guests import debian_disk, looked_at, rhel_disk
+from tests.disk.guests import debian_disk, inspect_tree, rhel_disk
 from tests.disk.trees import BOOT_UUID, ROOT_UUID, Link, cpio, debian, elf, initramfs, rhel_boot, rhel_root, ubuntu
 from tests.rows import each_row
 
@@ -34,24 +34,24 @@ _NETWORKD: dict[str, bytes | Link] = {f"{_WANTS}/systemd-networkd.service": Link
 
 
 @pytest.mark.parametrize("name", DISKS)
-def test_a_good_disk_is_known_and_raises_no_alarm(name: str, tmp_path: Path) -> None:
-    """In the child: platform, boot mode, architecture and drivers, and no finding except notes and LVM."""
+def test_a_disk_without_faults_is_recognised_and_has_no_finding(name: str, tmp_path: Path) -> None:
+    """The isolated child reports platform, boot mode, architecture and drivers; only notes and LVM are found."""
     make, platform, boot_mode = DISKS[name]
     path = tmp_path / "disk.raw"
     path.write_bytes(make())
     report = inspect_disk(path)
     request = ImportRequest(region="cn-hangzhou", disks=(DiskRequest(path=path),), name="an-image")
-    filled = infer_parameters(report, request).merged_into(request)
-    assert (filled.platform, filled.boot_mode, filled.os_type) == (platform, boot_mode, OsType.LINUX)
-    assert (filled.architecture, filled.nvme_support) == (Architecture.X86_64, "supported")
+    inferred = infer_parameters(report, request).merged_into(request)
+    assert (inferred.platform, inferred.boot_mode, inferred.os_type) == (platform, boot_mode, OsType.LINUX)
+    assert (inferred.architecture, inferred.nvme_support) == (Architecture.X86_64, "supported")
     findings = run_disk_checks(report, request)
-    loud = {finding.rule for finding in findings if finding.severity is not Severity.NOTE}
-    assert loud - {"root-full"} == ({"root-on-lvm"} if name == "rhel" else set())  # their file systems are tiny
+    not_notes = {finding.rule for finding in findings if finding.severity is not Severity.NOTE}
+    assert not_notes - {"root-full"} == ({"root-on-lvm"} if name == "rhel" else set())  # the file systems are tiny
 
 
-def test_a_debian_is_told_whole() -> None:
-    """All facts of a Debian, with their positions."""
-    guest = looked_at(debian())
+def test_all_facts_of_a_debian_are_read() -> None:
+    """Each fact of a Debian has the file and line of its evidence."""
+    guest = inspect_tree(debian())
     assert guest.unknowns == ()
     assert guest.os_release == OsRelease(
         id="debian",
@@ -85,9 +85,9 @@ def test_a_debian_is_told_whole() -> None:
     assert (guest.firewall, guest.selinux, guest.guest_agent, guest.machine_id) == ((), None, None, None)
 
 
-def test_an_ubuntu_is_told() -> None:
-    """Modules in a plain early archive, netplan, a disabled ufw with an enabled unit, cloud-init as an egg."""
-    guest = looked_at(ubuntu())
+def test_the_facts_of_an_ubuntu_are_read() -> None:
+    """Modules in an uncompressed early archive, netplan, a disabled ufw, and cloud-init by its egg are read."""
+    guest = inspect_tree(ubuntu())
     assert guest.unknowns == ()
     assert guest.os_release is not None
     assert guest.os_release.id == "ubuntu"
@@ -100,9 +100,9 @@ def test_an_ubuntu_is_told() -> None:
     assert guest.boot_entries[0].root == f"UUID={ROOT_UUID}"
 
 
-def test_a_red_hat_with_its_own_boot_is_told() -> None:
-    """Fstab mounts /boot. BLS entries have paths on it, and the rescue entry is not the first."""
-    guest = looked_at(rhel_root(), boot=rhel_boot(), volume="rl/root")
+def test_the_facts_of_a_red_hat_with_a_boot_partition_are_read() -> None:
+    """The paths of BLS entries are relative to /boot, and the rescue entry is not the first."""
+    guest = inspect_tree(rhel_root(), boot=rhel_boot(), volume="rl/root")
     assert guest.unknowns == ()
     assert guest.boot_partition == 1
     assert [entry.loader for entry in guest.boot_entries] == ["bls", "bls"]
@@ -121,7 +121,7 @@ def test_a_red_hat_with_its_own_boot_is_told() -> None:
 
 
 @each_row(
-    ("packed", "places"),
+    ("packed", "expected"),
     [
         (initramfs(("virtio_net", "nvme"), version="6.1.0-30-amd64"), (DriverPlace.MODULE, DriverPlace.MODULE)),
         (initramfs(("virtio_blk",), version="6.1.0-30-amd64"), (DriverPlace.INITRAMFS, DriverPlace.MODULE)),
@@ -130,50 +130,50 @@ def test_a_red_hat_with_its_own_boot_is_told() -> None:
         (gzip.compress(cpio(["init"]), mtime=0)[:-9], (DriverPlace.UNKNOWN, DriverPlace.UNKNOWN)),
     ],
 )
-def test_drivers_that_were_taken_out_of_the_initramfs_are_missed(
-    packed: bytes, places: tuple[DriverPlace, DriverPlace]
+def test_drivers_that_are_not_in_the_initramfs_are_found(
+    packed: bytes, expected: tuple[DriverPlace, DriverPlace]
 ) -> None:
-    """virtio_blk and virtio_pci are modules on the disk only, or not known if it can't be read."""
-    (kernel,) = looked_at(debian(**{"/boot/initrd.img-6.1.0-30-amd64": packed})).kernels
-    assert (kernel.place("virtio_blk"), kernel.place("virtio_pci")) == places
+    """virtio_blk and virtio_pci are modules on the disk only, or unknown if the initramfs cannot be read."""
+    (kernel,) = inspect_tree(debian(**{"/boot/initrd.img-6.1.0-30-amd64": packed})).kernels
+    assert (kernel.place("virtio_blk"), kernel.place("virtio_pci")) == expected
 
 
-def test_an_initramfs_after_slow_ones_is_left_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The child has 60 seconds: without this limit, the third initramfs would end it without a report."""
+def test_an_initramfs_after_slow_ones_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The isolated child has 60 seconds; the rest of the report has priority over a third initramfs."""
     monkeypatch.setattr("aliyun_import.disk.guest.kernels._ENOUGH_CPU_S", -1)
-    (kernel,) = looked_at(debian()).kernels
+    (kernel,) = inspect_tree(debian()).kernels
     assert "took too long" in kernel.initramfs_problem
     assert DriverPlace.UNKNOWN in {driver.place for driver in kernel.drivers}
 
 
 def test_drivers_that_are_built_in_or_absent() -> None:
-    """By modules.builtin, by the configuration of the kernel, and in neither."""
+    """Built-in drivers are in modules.builtin or in the configuration of the kernel; others are absent."""
     modules = "/usr/lib/modules/6.1.0-30-amd64"
     built_in = {
         f"{modules}/modules.builtin": b"kernel/drivers/block/virtio_blk.ko\nkernel/drivers/virtio/virtio_pci.ko\n"
     }
-    (kernel,) = looked_at(debian(**built_in, **{f"{modules}/modules.dep": b""})).kernels
+    (kernel,) = inspect_tree(debian(**built_in, **{f"{modules}/modules.dep": b""})).kernels
     assert [kernel.place(name) for name in DRIVERS] == [DriverPlace.BUILT_IN] * 2 + [DriverPlace.INITRAMFS] * 2
     bare = {f"{modules}/modules.dep": b"", "/boot/initrd.img-6.1.0-30-amd64": gzip.compress(cpio(["init"]))}
-    (kernel,) = looked_at(debian(**bare)).kernels
+    (kernel,) = inspect_tree(debian(**bare)).kernels
     assert {kernel.place(name) for name in DRIVERS} == {DriverPlace.ABSENT}
     config = b"CONFIG_VIRTIO_BLK=y\nCONFIG_VIRTIO_PCI=y\n# CONFIG_BLK_DEV_NVME is not set\nCONFIG_FW_CFG_SYSFS=m\n"
-    (kernel,) = looked_at(debian(**bare, **{"/boot/config-6.1.0-30-amd64": config})).kernels
+    (kernel,) = inspect_tree(debian(**bare, **{"/boot/config-6.1.0-30-amd64": config})).kernels
     assert [kernel.place(name) for name in DRIVERS] == [DriverPlace.BUILT_IN] * 2 + [DriverPlace.ABSENT] * 2
     assert kernel.fw_cfg is True
 
 
-def test_the_kernel_that_the_loader_starts_comes_first() -> None:
-    """Versions are ordered by value, and the first entry of the menu takes precedence."""
+def test_the_kernel_that_the_boot_loader_starts_is_first() -> None:
+    """Versions are ordered by value, but the first entry of the menu takes precedence."""
     newer = "/usr/lib/modules/6.10.3"
     other = {f"{newer}/modules.dep": b"", f"{newer}/modules.builtin": b"", "/boot/vmlinuz-6.10.3": b"MZ"}
-    assert [kernel.version for kernel in looked_at(debian(**other)).kernels] == ["6.1.0-30-amd64", "6.10.3"]
-    no_menu = looked_at(debian(**other, **{"/boot/grub/grub.cfg": b""})).kernels
+    assert [kernel.version for kernel in inspect_tree(debian(**other)).kernels] == ["6.1.0-30-amd64", "6.10.3"]
+    no_menu = inspect_tree(debian(**other, **{"/boot/grub/grub.cfg": b""})).kernels
     assert [(kernel.version, kernel.default) for kernel in no_menu] == [("6.10.3", False), ("6.1.0-30-amd64", False)]
 
 
-def test_the_entry_that_grubenv_saved_comes_first() -> None:
-    """BLS entries are sorted by version, the newest first, after the saved entry."""
+def test_the_saved_entry_of_grubenv_is_first() -> None:
+    """BLS entries are sorted by version, newest first, unless grubenv selects one."""
     entry = "version {0}\nlinux /vmlinuz-{0}\noptions root=/dev/mapper/rl-root\n"
     boot = rhel_boot(
         **{
@@ -183,9 +183,9 @@ def test_the_entry_that_grubenv_saved_comes_first() -> None:
             "/vmlinuz-5.14.0-999.el9.x86_64": b"MZ",
         }
     )
-    assert looked_at(rhel_root(), boot=boot, volume="rl/root").boot_entries[0].kernel.endswith("427.el9.x86_64")
+    assert inspect_tree(rhel_root(), boot=boot, volume="rl/root").boot_entries[0].kernel.endswith("427.el9.x86_64")
     del boot["/grub2/grubenv"]
-    assert looked_at(rhel_root(), boot=boot, volume="rl/root").boot_entries[0].kernel.endswith("999.el9.x86_64")
+    assert inspect_tree(rhel_root(), boot=boot, volume="rl/root").boot_entries[0].kernel.endswith("999.el9.x86_64")
 
 
 @each_row(
@@ -201,12 +201,12 @@ def test_the_entry_that_grubenv_saved_comes_first() -> None:
     ],
 )
 def test_names_in_fstab_are_looked_up(text: str, found: list[bool | None]) -> None:
-    """By UUID, label or link. The meaning of a device name is not known."""
-    assert [entry.found for entry in looked_at(debian(**{"/etc/fstab": text.encode()})).fstab] == found
+    """UUIDs, labels and links are looked up; what a device name refers to is unknown."""
+    assert [entry.found for entry in inspect_tree(debian(**{"/etc/fstab": text.encode()})).fstab] == found
 
 
-def test_names_are_not_missed_where_something_could_hide_them() -> None:
-    """With encryption, unread volumes or unknown contents, a name is not reported as missing."""
+def test_a_name_that_could_be_on_an_unread_volume_is_unknown() -> None:
+    """Encrypted, unread and unknown volumes may contain the file system, so it is not reported as missing."""
     plain = Partition(
         number=1, start_bytes=0, size_bytes=MIB << 10, type_name="", type_id="", filesystem="ext4", uuid="A"
     )
@@ -225,9 +225,9 @@ def test_names_are_not_missed_where_something_could_hide_them() -> None:
     assert DiskNames.of([plain]).has("PARTUUID=x/PARTNROFF=1") is None
 
 
-def test_an_fstab_that_names_a_missing_boot_is_told() -> None:
-    """The contents of a /boot that could not be opened are not known."""
-    guest = looked_at(rhel_root(), volume="rl/root")
+def test_a_missing_boot_partition_of_fstab_is_unknown() -> None:
+    """The contents of a /boot that could not be opened are unknown."""
+    guest = inspect_tree(rhel_root(), volume="rl/root")
     assert any(BOOT_UUID in unknown for unknown in guest.unknowns)
 
 
@@ -304,15 +304,15 @@ def test_an_fstab_that_names_a_missing_boot_is_told() -> None:
         ),
     ],
 )
-def test_each_way_to_configure_the_network_is_read(paths: dict[str, bytes | Link], kind: str, where: str) -> None:
-    """One fact of the right kind, with its line."""
-    network = looked_at(debian(**({"/etc/network/interfaces": None} | paths))).network
+def test_each_network_configuration_is_read(paths: dict[str, bytes | Link], kind: str, where: str) -> None:
+    """Each has exactly one piece of evidence, of the right kind, with its line."""
+    network = inspect_tree(debian(**({"/etc/network/interfaces": None} | paths))).network
     assert network is not None
     seen = {
-        name: [sighting.where for sighting in getattr(network, name)]
+        name: [evidence.where for evidence in getattr(network, name)]
         for name in ("dhcp", "static", "static_ipv6", "bound", "renamed")
     }
-    assert {name: places for name, places in seen.items() if places} == {kind: [where]}
+    assert {name: evidence for name, evidence in seen.items() if evidence} == {kind: [where]}
 
 
 @each_row(
@@ -324,9 +324,9 @@ def test_each_way_to_configure_the_network_is_read(paths: dict[str, bytes | Link
         {"/etc/udev/rules.d/70-persistent-net.rules": b"# nothing\n"},
     ],
 )
-def test_what_is_no_address_of_the_instance_is_left_out(paths: dict[str, bytes | Link]) -> None:
-    """Loopback, name servers, and the files of a service that does not start."""
-    network = looked_at(debian(**({"/etc/network/interfaces": None} | paths))).network
+def test_addresses_that_the_instance_does_not_use_are_ignored(paths: dict[str, bytes | Link]) -> None:
+    """The loopback, name servers and the files of a disabled service are ignored."""
+    network = inspect_tree(debian(**({"/etc/network/interfaces": None} | paths))).network
     assert network is not None
     assert (network.dhcp, network.static, network.bound, network.renamed) == ((), (), (), ())
 
@@ -367,19 +367,19 @@ def test_what_is_no_address_of_the_instance_is_left_out(paths: dict[str, bytes |
         ),
     ],
 )
-def test_the_cards_that_the_start_waits_for_are_listed(paths: dict[str, bytes | Link], cards: list[str]) -> None:
-    """Cards for which the boot waits, without optional ones, patterns, and those of NetworkManager."""
-    network = looked_at(debian(**({"/etc/network/interfaces": None} | paths))).network
+def test_the_interfaces_that_the_boot_waits_for_are_listed(paths: dict[str, bytes | Link], cards: list[str]) -> None:
+    """Interfaces that are hot-plugged, optional, matched by pattern or managed by NetworkManager are not listed."""
+    network = inspect_tree(debian(**({"/etc/network/interfaces": None} | paths))).network
     assert network is not None
     assert [card.what for card in network.cards] == cards
 
 
-def test_what_is_made_to_cost_time_costs_none() -> None:
-    """Very long lines, unclosed brackets and circular includes: each has a limit."""
+def test_the_time_for_adversarial_files_is_bounded() -> None:
+    """Very long lines, unclosed lists and files that include each other are read in bounded time."""
     nested = "".join(f"{' ' * depth}a:\n" for depth in range(800))
     netplan = b"network: {" + b"a" * 1_500_000 + b"\n" + nested.encode()
-    spoiled: dict[str, bytes | Link | None] = {f"{_WANTS}/iptables.service": Link("x")}
-    spoiled |= {
+    changed: dict[str, bytes | Link | None] = {f"{_WANTS}/iptables.service": Link("x")}
+    changed |= {
         "/etc/netplan/01.yaml": netplan,
         "/etc/sysconfig/iptables": b"-A INPUT " + b"--dport x," * 150_000 + b"\n-A INPUT -j DROP\n",
         "/etc/issue": b"x" * 1_500_000,
@@ -388,10 +388,10 @@ def test_what_is_made_to_cost_time_costs_none() -> None:
         "/etc/ssh/sshd_config": b"Include " + b"/etc/ssh/*.conf " * 3000,
     }
     for number in range(100):
-        spoiled[f"/etc/ssh/{number}.conf"] = f"Include /etc/ssh/*.conf {number}*\n".encode() * 1000
-    begun = time.process_time()
-    guest = looked_at(debian(**spoiled))
-    assert time.process_time() - begun < 4
+        changed[f"/etc/ssh/{number}.conf"] = f"Include /etc/ssh/*.conf {number}*\n".encode() * 1000
+    started = time.process_time()
+    guest = inspect_tree(debian(**changed))
+    assert time.process_time() - started < 4
     assert guest.network is not None
     assert (guest.network.cards[0].what, guest.firewall[0].ssh, len(guest.issue or "")) == ("eth0", None, 1000)
 
@@ -413,19 +413,19 @@ def test_what_is_made_to_cost_time_costs_none() -> None:
         "".join(f"k{number}: &a{number} {{k: *a{number - 1}}}\n" for number in range(1, 8000)),
         "!!python/object/apply:os.abort []\n",
     ],
-    ids=["lists", "maps", "itself", "brackets", "dashes", "braces", "chain", "tag"],
+    ids=["lists", "maps", "self-reference", "brackets", "dashes", "braces", "chain", "tag"],
 )
 def test_yaml_that_expands_is_bounded(netplan: str) -> None:
-    """Aliases of aliases, deep nesting, circular nodes, tags: each ends quickly, and no object is created."""
-    begun = time.process_time()
-    network = looked_at(debian(**{"/etc/netplan/01.yaml": netplan.encode()})).network
-    assert time.process_time() - begun < 2
+    """Nested aliases, deep nesting, self-references and tags end quickly, and no object is created."""
+    started = time.process_time()
+    network = inspect_tree(debian(**{"/etc/netplan/01.yaml": netplan.encode()})).network
+    assert time.process_time() - started < 2
     assert network is not None
     assert [card.what for card in network.cards if card.where.startswith("/etc/network/")] == ["eth0"]
 
 
 def test_yaml_is_read_as_netplan_reads_it() -> None:
-    """Flow style, quotes, comments, multi-line lists, an alias, and an address with options."""
+    """Flow style, quotes, comments, multi-line lists, aliases and addresses with options are supported."""
     text = b"""
 network:
   version: 2
@@ -439,7 +439,7 @@ network:
         - 10.0.0.3/24: {label: x}
     ens6: *card
 """
-    network = looked_at(debian(**{"/etc/network/interfaces": None, "/etc/netplan/01.yaml": text})).network
+    network = inspect_tree(debian(**{"/etc/network/interfaces": None, "/etc/netplan/01.yaml": text})).network
     assert network is not None
     assert [seen.where for seen in network.dhcp] == ["/etc/netplan/01.yaml:5", "/etc/netplan/01.yaml:5"]
     assert [seen.where for seen in network.static] == ["/etc/netplan/01.yaml:7", "/etc/netplan/01.yaml:10"]
@@ -450,10 +450,10 @@ network:
     ]
 
 
-def test_router_advertisements_are_no_dhcp() -> None:
-    """An IPv6 address by "inet6 auto" is no IPv4 address, which ECS assigns by DHCP."""
+def test_router_advertisements_are_not_dhcp() -> None:
+    """IPv6 autoconfiguration ("inet6 auto") requests no IPv4 address, which ECS assigns by DHCP."""
     text = b"iface eth0 inet static\n address 10.0.0.2\niface eth0 inet6 auto\n"
-    network = looked_at(debian(**{"/etc/network/interfaces": text})).network
+    network = inspect_tree(debian(**{"/etc/network/interfaces": text})).network
     assert network is not None
     assert (len(network.dhcp), len(network.static)) == (0, 1)
 
@@ -507,39 +507,39 @@ def test_router_advertisements_are_no_dhcp() -> None:
         ),
     ],
 )  # fmt: skip
-def test_a_firewall_is_looked_at_for_ssh(unit: str, paths: dict[str, bytes | Link], where: str | None) -> None:
-    """The rule that allows SSH, in the file of each firewall. Port 2222 is not 22."""
+def test_the_rule_of_a_firewall_for_ssh_is_found(unit: str, paths: dict[str, bytes | Link], where: str | None) -> None:
+    """The evidence is the line that allows SSH in the rules of each firewall; port 2222 is not 22."""
     system = debian(**{f"{_WANTS}/{unit}.service": Link("x")}, **paths)
-    (firewall,) = looked_at(system).firewall
+    (firewall,) = inspect_tree(system).firewall
     assert (firewall.name, firewall.ssh.where if firewall.ssh else None) == (unit, where)
 
 
-def test_the_directory_of_customized_linux_is_looked_for() -> None:
-    """/aliyun_custom_image counts on the first partition only."""
+def test_the_directory_of_customized_linux_is_found() -> None:
+    """Only an /aliyun_custom_image on the first partition is used."""
     marked = {"/aliyun_custom_image/.keep": b""}
-    assert looked_at(debian()).custom_image_directory is False
-    assert looked_at(debian(**marked)).custom_image_directory is True
-    assert looked_at(rhel_root(**marked), boot=rhel_boot(), volume="rl/root").custom_image_directory is False
-    assert looked_at(rhel_root(), boot=rhel_boot(**marked), volume="rl/root").custom_image_directory is True
+    assert inspect_tree(debian()).custom_image_directory is False
+    assert inspect_tree(debian(**marked)).custom_image_directory is True
+    assert inspect_tree(rhel_root(**marked), boot=rhel_boot(), volume="rl/root").custom_image_directory is False
+    assert inspect_tree(rhel_root(), boot=rhel_boot(**marked), volume="rl/root").custom_image_directory is True
 
 
-def test_sshd_takes_the_first_value_and_stops_at_match() -> None:
-    """As sshd reads its configuration, with files at the position where they are included."""
+def test_sshd_options_have_their_first_value_before_match() -> None:
+    """As in sshd, included files are read at the place of the Include, and options after Match are conditional."""
     config = b"Include /etc/ssh/sshd_config.d/*.conf\nPermitRootLogin yes\nPort 22\nMatch User x\nPort 99\n"
-    spoiled = debian(
+    changed = debian(
         **{"/etc/ssh/sshd_config": config, "/etc/ssh/sshd_config.d/10-own.conf": b"PermitRootLogin = no\nPort 2222\n"}
     )
-    sshd = looked_at(spoiled).sshd
+    sshd = inspect_tree(changed).sshd
     assert sshd is not None
     assert sshd.permit_root is not None
     assert (sshd.permit_root.what, sshd.permit_root.where) == ("no", "/etc/ssh/sshd_config.d/10-own.conf:1")
     assert [port.what for port in sshd.ports] == ["2222", "22"]
 
 
-def test_every_planted_fault_is_seen() -> None:
-    """A Debian with all faults that the checks detect, at once."""
+def test_all_faults_of_a_guest_are_found() -> None:
+    """One Debian with many faults has every one of them in its report."""
     wants = "/etc/systemd/system/multi-user.target.wants"
-    guest = looked_at(
+    guest = inspect_tree(
         debian(
             **{
                 "/etc/cloud/cloud-init.disabled": b"",
@@ -566,8 +566,8 @@ def test_every_planted_fault_is_seen() -> None:
     assert guest.accounts is not None
     assert (guest.accounts.root, guest.accounts.passwd, guest.accounts.shadow_immutable) == (None, None, True)
     assert [link.what for link in guest.absolute_lib_links] == ["/lib -> /usr/lib"]
-    places = [guest.selinux, guest.guest_agent, guest.local_clock, guest.machine_id]
-    assert [place.where for place in places if place] == [
+    evidence = [guest.selinux, guest.guest_agent, guest.local_clock, guest.machine_id]
+    assert [found.where for found in evidence if found] == [
         "/etc/selinux/config:1",
         "/usr/bin/qemu-ga",
         "/etc/adjtime:3",
@@ -576,8 +576,8 @@ def test_every_planted_fault_is_seen() -> None:
 
 
 def test_a_masked_unit_does_not_start() -> None:
-    """A link to /dev/null takes precedence over .wants."""
-    guest = looked_at(debian(**{"/etc/systemd/system/ssh.service": Link("/dev/null")}))
+    """A link to /dev/null takes precedence over every .wants directory."""
+    guest = inspect_tree(debian(**{"/etc/systemd/system/ssh.service": Link("/dev/null")}))
     assert guest.sshd is not None
     assert guest.sshd.enabled is False
 
@@ -591,9 +591,9 @@ def test_a_masked_unit_does_not_start() -> None:
         (22, "s390x", None),
     ],
 )
-def test_the_shell_tells_the_processor(machine: int, name: str, architecture: Architecture | None) -> None:
-    """Its ELF header has the architecture."""
-    guest = looked_at(debian(**{"/usr/bin/dash": elf(machine)}))
+def test_the_architecture_is_that_of_the_shell(machine: int, name: str, architecture: Architecture | None) -> None:
+    """The ELF header of the shell has the machine."""
+    guest = inspect_tree(debian(**{"/usr/bin/dash": elf(machine)}))
     assert (guest.machine, guest.architecture) == (name, architecture)
 
 
@@ -622,10 +622,10 @@ def test_the_shell_tells_the_processor(machine: int, name: str, architecture: Ar
         ({"/etc/os-release": b"NAME='My \"Own\" Linux'\nVERSION_ID=1\n"}, ("", "1")),
     ],
 )
-def test_systems_from_before_os_release_are_known(paths: dict[str, bytes], identity: tuple[str, str]) -> None:
-    """Each has its release file."""
+def test_systems_older_than_os_release_are_recognised(paths: dict[str, bytes], identity: tuple[str, str]) -> None:
+    """Each distribution had its own release file."""
     bare: dict[str, bytes | Link | None] = {"/etc/os-release": None, "/usr/lib/os-release": None}
-    release = looked_at(debian(**(bare | paths))).os_release
+    release = inspect_tree(debian(**(bare | paths))).os_release
     assert release is not None
     assert (release.id, release.version_id) == identity
 
@@ -641,33 +641,33 @@ def test_systems_from_before_os_release_are_known(paths: dict[str, bytes], ident
     ],
 )
 def test_other_forms_of_grub_are_read(text: bytes, root: str) -> None:
-    """GRUB legacy has menu.lst. A variable that is not set is not guessed."""
-    spoiled = debian(**{"/boot/grub/grub.cfg": None, "/boot/grub/menu.lst": text})
-    (entry,) = looked_at(spoiled).boot_entries
+    """GRUB 1 has menu.lst; a variable that is not set is not guessed."""
+    changed = debian(**{"/boot/grub/grub.cfg": None, "/boot/grub/menu.lst": text})
+    (entry,) = inspect_tree(changed).boot_entries
     assert (entry.root, entry.kernel_found) == (root, True)
 
 
 def test_extlinux_is_read() -> None:
-    """APPEND has the arguments, and paths are relative to the configuration. menu.c32 is not a kernel."""
+    """APPEND has the arguments, paths are relative to the configuration, and menu.c32 is not a kernel."""
     config = b"UI menu.c32\nLABEL a\n KERNEL menu.c32\nLABEL l\n LINUX ../vmlinuz-6.1.0-30-amd64\n" + (
         b" APPEND root=LABEL=x ro initrd=../initrd.img-6.1.0-30-amd64\n"
     )
-    spoiled = debian(**{"/boot/grub/grub.cfg": None, "/boot/extlinux/extlinux.conf": config})
-    (entry,) = looked_at(spoiled).boot_entries
+    changed = debian(**{"/boot/grub/grub.cfg": None, "/boot/extlinux/extlinux.conf": config})
+    (entry,) = inspect_tree(changed).boot_entries
     assert (entry.loader, entry.root, entry.root_found) == ("extlinux", "LABEL=x", False)
     assert (entry.kernel_found, entry.initramfs_found, entry.where) == (True, True, "/boot/extlinux/extlinux.conf:6")
 
 
-def test_an_empty_guest_is_no_crash() -> None:
-    """A root with only a name has a report without facts."""
-    guest = looked_at({"/etc/os-release": b"ID=debian\n"})
+def test_an_empty_guest_has_an_empty_report() -> None:
+    """A root that has only an os-release is inspected without an error."""
+    guest = inspect_tree({"/etc/os-release": b"ID=debian\n"})
     assert isinstance(guest, GuestReport)
     assert (guest.kernels, guest.fstab, guest.boot_entries, guest.unknowns) == ((), (), (), ())
     assert guest.root is not None
     assert guest.root.size_bytes > MIB
 
 
-_HANDS_OFF: dict[str, bytes | Link] = {"/etc/cloud/cloud.cfg.d/99.cfg": b"network: {config: disabled}\n"}
+_CLOUD_INIT_NETWORK_OFF: dict[str, bytes | Link] = {"/etc/cloud/cloud.cfg.d/99.cfg": b"network: {config: disabled}\n"}
 _KEYFILE = "/etc/NetworkManager/system-connections/a.nmconnection"
 _NO_IFUPDOWN: dict[str, None] = {"/etc/network/interfaces": None}
 
@@ -694,9 +694,9 @@ _NO_IFUPDOWN: dict[str, None] = {"/etc/network/interfaces": None}
         ),
     ],
 )
-def test_a_card_by_its_place_is_found(paths: dict[str, bytes | Link], names: list[str]) -> None:
-    """The name depends on the slot in the source machine. Patterns, eth0, and profiles for any card do not."""
-    network = looked_at(debian(**(_NO_IFUPDOWN | _HANDS_OFF | paths))).network
+def test_an_interface_with_a_predictable_name_is_found(paths: dict[str, bytes | Link], names: list[str]) -> None:
+    """Such a name depends on the slot in the source machine; a pattern, eth0 and a profile for any interface do not."""
+    network = inspect_tree(debian(**(_NO_IFUPDOWN | _CLOUD_INIT_NETWORK_OFF | paths))).network
     assert network is not None
     assert [card.what for card in network.names] == names
 
@@ -710,10 +710,10 @@ def test_a_card_by_its_place_is_found(paths: dict[str, bytes | Link], names: lis
         "/etc/network/interfaces.d/not-included",
     ],
 )
-def test_files_that_the_tools_ignore_bind_nothing(path: str) -> None:
-    """Files that package managers and editors leave are not read."""
+def test_files_that_the_network_tools_ignore_are_not_read(path: str) -> None:
+    """Backups of package managers and editors have no effect."""
     text = b"HWADDR=52:54:00:00:00:01\niface eth9 inet static\n hwaddress 52:54:00:00:00:01\n"
-    network = looked_at(debian(**{path: text})).network
+    network = inspect_tree(debian(**{path: text})).network
     assert network is not None
     assert (network.bound, network.static) == ((), ())
 
@@ -731,19 +731,19 @@ def test_files_that_the_tools_ignore_bind_nothing(path: str) -> None:
         ({"/etc/mactab": b"eth0 52:54:00:00:00:01\n"}, "renamed"),
     ],
 )
-def test_a_card_is_recognised_by_its_address_in_every_tool(paths: dict[str, bytes | Link], kind: str) -> None:
-    """In a rule, in a link file, and in the files of each tool."""
-    network = looked_at(debian(**paths)).network
+def test_a_match_of_an_interface_by_its_mac_address_is_found(paths: dict[str, bytes | Link], kind: str) -> None:
+    """Udev rules, link files and each network tool have their own syntax for it."""
+    network = inspect_tree(debian(**paths)).network
     assert network is not None
     assert len(getattr(network, kind)) == 1
 
 
-def test_what_cloud_init_writes_anew_binds_nothing() -> None:
-    """The file has a comment of cloud-init. If its network is disabled, cloud-init does not change the file."""
+def test_a_file_that_cloud_init_rewrites_is_not_bound_to_a_mac_address() -> None:
+    """The header of the file shows it; with network configuration disabled, cloud-init does not rewrite the file."""
     text = b"# Created by cloud-init on instance boot automatically\nDEVICE=eth0\nHWADDR=52:54:00:00:00:01\n"
     paths: dict[str, bytes | Link] = {"/etc/sysconfig/network-scripts/ifcfg-eth0": text}
-    for system, count in ((debian(**paths), 0), (debian(**paths, **_HANDS_OFF), 1)):
-        network = looked_at(system).network
+    for system, count in ((debian(**paths), 0), (debian(**paths, **_CLOUD_INIT_NETWORK_OFF), 1)):
+        network = inspect_tree(system).network
         assert network is not None
         assert len(network.bound) == count
 
@@ -764,9 +764,9 @@ def test_what_cloud_init_writes_anew_binds_nothing() -> None:
         ),
     ],
 )
-def test_what_ties_a_system_to_its_source_is_found(paths: dict[str, bytes | Link], tie: str) -> None:
-    """Agents, drivers, devices and settings, each in its file."""
-    assert [one.what for one in looked_at(debian(**paths)).source_ties] == [tie]
+def test_settings_that_depend_on_the_source_machine_are_found(paths: dict[str, bytes | Link], tie: str) -> None:
+    """Agents, drivers, devices and settings are found, each in its own file."""
+    assert [one.what for one in inspect_tree(debian(**paths)).source_ties] == [tie]
 
 
 @each_row(
@@ -790,14 +790,14 @@ def test_what_ties_a_system_to_its_source_is_found(paths: dict[str, bytes | Link
     ],
 )
 def test_the_arguments_of_the_kernel_are_read(argument: str, kind: str | None) -> None:
-    """The arguments are those of the default entry."""
+    """The arguments of the default boot entry are classified."""
     menu = f"linux /boot/vmlinuz-6.1.0-30-amd64 root=UUID={ROOT_UUID} {argument}\n".encode()
-    ties = looked_at(debian(**{"/boot/grub/grub.cfg": menu})).source_ties
+    ties = inspect_tree(debian(**{"/boot/grub/grub.cfg": menu})).source_ties
     assert [tie.kind.name for tie in ties] == ([kind] if kind else [])
 
 
 def test_mount_units_and_crypttab_are_read() -> None:
-    """A required unit is like a line of fstab, a wanted unit has nofail. crypttab names its devices."""
+    """A required mount unit is equal to a line of fstab, a wanted one to a line with nofail."""
     unit, directory = b"[Mount]\nWhat=/dev/sdb1\nWhere=/data\n", "/etc/systemd/system"
     paths: dict[str, bytes | Link] = {
         f"{directory}/data.mount": unit,
@@ -807,7 +807,7 @@ def test_mount_units_and_crypttab_are_read() -> None:
         f"{directory}/multi-user.target.wants/more.mount": Link("../more.mount"),
         "/etc/crypttab": b"# x\ndata UUID=0-0 none luks\n",
     }
-    guest = looked_at(debian(**paths))
+    guest = inspect_tree(debian(**paths))
     assert [(entry.where, "nofail" in entry.options) for entry in guest.fstab[1:]] == [
         (f"{directory}/data.mount:2", False),
         (f"{directory}/more.mount:2", True),
@@ -828,8 +828,8 @@ def test_mount_units_and_crypttab_are_read() -> None:
         ("/swapfile", None),
     ],
 )
-def test_devices_that_nothing_on_the_disk_makes_are_missing(spec: str, found: bool | None) -> None:
-    """A volume group, an array or a multipath device of the source. Other device names are not known."""
+def test_devices_that_the_disk_does_not_provide_are_missing(spec: str, found: bool | None) -> None:
+    """Volume groups, arrays and multipath devices of the source machine are missing; other device names are unknown."""
     plain = Partition(
         number=1, start_bytes=0, size_bytes=MIB << 10, type_name="", type_id="", filesystem="ext4", uuid="A"
     )
@@ -838,27 +838,27 @@ def test_devices_that_nothing_on_the_disk_makes_are_missing(spec: str, found: bo
 
 
 @pytest.mark.parametrize(("argument", "mode"), [("selinux=0", "disabled"), ("enforcing=0", "permissive")])
-def test_the_arguments_of_the_kernel_win_over_the_configuration_of_selinux(argument: str, mode: str) -> None:
-    """selinux= and enforcing= take precedence."""
+def test_kernel_arguments_take_precedence_over_the_configuration_of_selinux(argument: str, mode: str) -> None:
+    """The arguments of the boot entry determine the mode."""
     menu = f"linux /boot/vmlinuz-6.1.0-30-amd64 root=UUID={ROOT_UUID} {argument}\n".encode()
     paths: dict[str, bytes | Link] = {"/boot/grub/grub.cfg": menu, "/etc/selinux/config": b"SELINUX=enforcing\n"}
-    selinux = looked_at(debian(**paths)).selinux
+    selinux = inspect_tree(debian(**paths)).selinux
     assert selinux is not None
     assert selinux.what == mode
 
 
-def test_another_ssh_server_counts() -> None:
-    """Dropbear of small systems, and a unit with a program at another path."""
+def test_another_ssh_server_is_recognised() -> None:
+    """Dropbear, and a unit whose program has another path, are SSH servers."""
     wants = "/etc/systemd/system/multi-user.target.wants"
     for paths in ({"/usr/sbin/dropbear": elf()}, {f"{wants}/sshd.service": elf()}):
-        sshd = looked_at(debian(**({"/usr/sbin/sshd": None} | paths))).sshd
+        sshd = inspect_tree(debian(**({"/usr/sbin/sshd": None} | paths))).sshd
         assert sshd is not None
         assert sshd.where
 
 
-def test_the_version_of_grub_is_in_its_modules() -> None:
-    """It is a string in normal.mod."""
+def test_the_version_of_grub_is_read_from_its_modules() -> None:
+    """The version is a string in normal.mod."""
     module = b"\x7fELF\0GRUB  version %s\0" + b"2.06-13+deb12u1\0normal\0"
-    version = looked_at(debian(**{"/boot/grub/i386-pc/normal.mod": module})).grub_version
+    version = inspect_tree(debian(**{"/boot/grub/i386-pc/normal.mod": module})).grub_version
     assert version is not None
     assert (version.what, version.where) == ("2.06-13+deb12u1", "/boot/grub/i386-pc/normal.mod")

@@ -1,4 +1,4 @@
-"""Table of guests (distribution, boot loader, initramfs, file system, network) with the findings of each."""
+"""Tests of the findings of many guests: distributions, boot loaders, initramfs, file systems and networks."""
 
 import bz2
 import gzip
@@ -45,7 +45,7 @@ USR_TYPE = "5dfbf5f4-2848-4bac-aa5e-0d9a20b745a6"
 ARCH = system(distribution("arch", ""), version=V) | {f"/usr/lib/modules/{V}/pkgbase": b"linux\n"}
 XFS_BOOT = f"UUID={R} / xfs defaults 0 0\nUUID={B} /boot xfs defaults 0 0\n".encode()
 BLS = "title {0}\nversion {1}\nlinux {2}/vmlinuz-{1}\ninitrd {2}/initramfs-{1}.img\noptions {3}\n"
-# The standard boot record of Microsoft, and one that nobody knows.
+# The standard boot record of Microsoft, and an unknown one.
 STANDARD, UNKNOWN_CODE = b"\x33\xc0\x8e\xd0\xbc\x00\x7cInvalid partition table", b"\xea\x05\x00\xc0\x07" + b"\x90" * 90
 BOOTABLE = b"\xeb\x58\x90SYSLINUX".ljust(510, b"\0") + b"\x55\xaa"
 
@@ -77,14 +77,16 @@ def redhat(name: str = "rocky", version: str = "9.3", *, net: str = "manager", m
     return tree | NETWORKS[net] | (more or {})
 
 
-def loose(name: str, *, net: str, systemd: bool = True, version: str = "1", more: Files | None = None) -> Files:
+def without_loader(
+    name: str, *, net: str, systemd: bool = True, version: str = "1", more: Files | None = None
+) -> Files:
     """Return a system without a boot loader."""
     return system(distribution(name, version), version=V, systemd=systemd) | NETWORKS[net] | (more or {})
 
 
 def flavours(name: str, flavour: dict[str, str], image: str, initrd: str, *, net: str, first: str) -> Files:
-    """Return a system with several kernels, which are named by flavour and not by version."""
-    tree = loose(name, net=net, systemd=net != "openrc")
+    """Return a system with several kernels whose file names have a flavour and no version."""
+    tree = without_loader(name, net=net, systemd=net != "openrc")
     entries = []
     for one, version in flavour.items():
         drivers = DRIVERS if one == first else ("nvme",)
@@ -95,17 +97,17 @@ def flavours(name: str, flavour: dict[str, str], image: str, initrd: str, *, net
 
 
 def without(tree: Files, *paths: str) -> Files:
-    """Return a system without some files."""
+    """Return a system without the given paths."""
     return {path: content for path, content in tree.items() if path not in paths}
 
 
 def without_rule(tree: Files) -> Files:
-    """Return a system without the rule of systemd 209 and later that names network cards."""
+    """Return a system without the rule of systemd 209 and later that names network interfaces."""
     return without(tree, SETUP_LINK)
 
 
 def on_esp(*, loader: str = "", extra: dict[str, bytes] | None = None) -> dict[str, bytes]:
-    """Return kernel, microcode and initramfs of an Arch on its ESP, and a menu."""
+    """Return the files of an Arch on its ESP: kernel, initramfs and microcode, and `extra`."""
     return {"vmlinuz-linux": kernel(), "initramfs-linux.img": packed(), "intel-ucode.img": MICROCODE} | (extra or {})
 
 
@@ -147,7 +149,7 @@ WINDOWS_FIRST = b"menuentry 'Windows' {\n chainloader +1\n}\n" + grub_menu(
 NIXOS = (
     f"title NixOS\nlinux /EFI/nixos/k.efi\ninitrd /EFI/nixos/i.efi\noptions init=/nix/store/s/init {ARGS}\n"
 ).encode()
-CENTOS_6 = loose("centos", net="ifcfg", systemd=False, version="6.10") | {
+CENTOS_6 = without_loader("centos", net="ifcfg", systemd=False, version="6.10") | {
     f"/boot/vmlinuz-{V}": kernel(V),
     f"/boot/initrd-{V}.img": packed(),
     "/boot/grub/grub.conf": LEGACY,
@@ -161,17 +163,19 @@ COREOS_BOOT: Files = {
     f"/ostree/c/vmlinuz-{V}": kernel(V),
     f"/ostree/c/initramfs-{V}.img": packed(),
 }
-DEPLOYED = loose("fedora", net="manager") | {"/usr/lib/os-release": b"ID=fedora\nVARIANT_ID=coreos\nVERSION_ID=40\n"}
+DEPLOYED = without_loader("fedora", net="manager") | {
+    "/usr/lib/os-release": b"ID=fedora\nVARIANT_ID=coreos\nVERSION_ID=40\n"
+}
 COREOS_ROOT: Files = {
     "/etc/os-release": Link("../usr/lib/os-release"),
     "/usr/.k": b"",
     "/bin": Link("usr/bin"),
     "/etc/passwd": b"root:x:0:0\n",
 }
-# The name of a card: by its place, as systemd has it, or by the kernel.
+# Names of network interfaces: predictable ones of systemd, or those of the kernel.
 RULES, LIBRARY = "/etc/udev/rules.d", "/usr/lib/udev/rules.d"
 SETUP_LINK = f"{LIBRARY}/80-net-setup-link.rules"
-BY_PLACE = f"root=UUID={R} ro quiet"
+PREDICTABLE = f"root=UUID={R} ro quiet"
 NAME_SLOT: Files = {f"{LIBRARY}/80-net-name-slot.rules": b"NAME=x"}
 NETPLAN_ETH0 = b"network: {ethernets: {eth0: {dhcp4: true}}}\n"
 NETWORKD_ETH0 = b"[Match]\nName=eth*\n[Network]\nDHCP=yes\n"
@@ -179,18 +183,18 @@ MANAGER_ETH0: Files = {
     "/etc/NetworkManager/system-connections/a": b"[connection]\ntype=ethernet\ninterface-name=eth0\n"
 }
 NO_AUTO_DEFAULT: Files = {"/usr/lib/NetworkManager/conf.d/00-server.conf": b"[main]\nno-auto-default=*\n"}
-EXTLINUX_BY_PLACE = (
-    f"DEFAULT a\nLABEL a\n LINUX /boot/vmlinuz-{V}\n APPEND {BY_PLACE}\n INITRD /boot/initrd.img-{V}\n".encode()
+EXTLINUX_PREDICTABLE = (
+    f"DEFAULT a\nLABEL a\n LINUX /boot/vmlinuz-{V}\n APPEND {PREDICTABLE}\n INITRD /boot/initrd.img-{V}\n".encode()
 )
-# The drivers come first, and most of it follows.
+# The drivers are at the beginning of the archive.
 LONG = gzip.compress(
     cpio([*(f"usr/lib/modules/{V}/{path}" for path in module_paths(DRIVERS)), *(f"bin/{n:05d}" for n in range(20_000))])
 )
 NO_VIRTIO = packed(drivers=("nvme",))
 UKI = unified(initrd=packed())
 
-# What each must get: every finding that is no note, by severity and id. Empty: it starts, and nothing is wrong.
-TABLE: dict[str, tuple[Guest, str]] = {
+# Expected findings except notes, by severity and id. Empty: the guest boots and has no fault.
+GUESTS: dict[str, tuple[Guest, str]] = {
     # Debian and its derivatives: GRUB 2, initramfs-tools.
     "debian, GRUB, gzip, ext4, ifupdown": (bios(root(DEBIAN)), ""),
     "debian, GRUB on MBR": (mbr(root(DEBIAN)), ""),
@@ -211,7 +215,7 @@ TABLE: dict[str, tuple[Guest, str]] = {
         bios(root(debian("linuxmint", "21", net="manager", more={f"/boot/initrd.img-{V}": packed(pack=bz2.compress)}))),
         "",
     ),
-    "kali, GRUB, microcode in front, lzma": (
+    "kali, GRUB, microcode first, lzma": (
         bios(
             root(
                 debian(
@@ -247,7 +251,7 @@ TABLE: dict[str, tuple[Guest, str]] = {
         "unknown:initramfs-unread",
     ),
     "debian, GRUB, uncompressed": (bios(root(debian(more={f"/boot/initrd.img-{V}": packed(pack=bytes)}))), ""),
-    # Red Hat's family: BLS, dracut, XFS.
+    # The Red Hat family: BLS, dracut, XFS.
     "rocky, BLS, dracut, NetworkManager": (bios(root(redhat())), ""),
     "almalinux, BLS, XFS and /boot, UEFI": (
         uefi(
@@ -262,7 +266,7 @@ TABLE: dict[str, tuple[Guest, str]] = {
                 },
                 uuid=B,
             ),
-            root(loose("almalinux", net="manager", version="9.3", more={"/etc/fstab": XFS_BOOT}), "xfs"),
+            root(without_loader("almalinux", net="manager", version="9.3", more={"/etc/fstab": XFS_BOOT}), "xfs"),
         ),
         "",
     ),
@@ -273,7 +277,7 @@ TABLE: dict[str, tuple[Guest, str]] = {
                 "m/6.6.30/initrd": packed(),
                 "loader/entries/m-6.6.30.conf": FEDORA_ESP,
             },
-            root(loose("fedora", net="manager")),
+            root(without_loader("fedora", net="manager")),
         ),
         "",
     ),
@@ -300,14 +304,14 @@ TABLE: dict[str, tuple[Guest, str]] = {
         mbr(root(CENTOS_6, active=True), code=legacy_code()),
         "warns:root-device-name",
     ),
-    "centos 6, GRUB legacy without its stage": (
+    "centos 6, GRUB legacy without its next stage": (
         mbr(root(CENTOS_6), code=legacy_code(), stage=b"\0"),
         "blocks:nothing-starts warns:root-device-name",
     ),
     "centos 7, BLS-less GRUB, saved entry": (
         bios(
             root(
-                loose("centos", net="ifcfg", version="7")
+                without_loader("centos", net="ifcfg", version="7")
                 | {
                     f"/boot/vmlinuz-{V}": kernel(V),
                     f"/boot/initramfs-{V}.img": packed(),
@@ -337,7 +341,7 @@ TABLE: dict[str, tuple[Guest, str]] = {
     "opensuse, GRUB, dracut, wicked": (
         bios(
             root(
-                loose("opensuse-leap", net="wicked", version="15.6")
+                without_loader("opensuse-leap", net="wicked", version="15.6")
                 | {
                     f"/boot/vmlinuz-{V}": kernel(V),
                     f"/boot/initrd-{V}": packed(),
@@ -350,7 +354,7 @@ TABLE: dict[str, tuple[Guest, str]] = {
     "sles 11, GRUB legacy, by-id": (
         mbr(
             root(
-                loose("sles", net="wicked", systemd=False, version="11.4")
+                without_loader("sles", net="wicked", systemd=False, version="11.4")
                 | {
                     f"/boot/vmlinuz-{V}": kernel(V),
                     f"/boot/initrd-{V}": packed(),
@@ -365,7 +369,7 @@ TABLE: dict[str, tuple[Guest, str]] = {
         uefi({}, BTRFS),
         "unknown:guest-unread unknown:no-system warns:root-file-system",
     ),
-    # Arch: mkinitcpio, each of its boot loaders.
+    # Arch: mkinitcpio, with each boot loader.
     "arch, GRUB, two flavours": (
         bios(
             root(
@@ -401,7 +405,7 @@ TABLE: dict[str, tuple[Guest, str]] = {
         "warns:root-device-name",
     ),
     "arch, unified kernel image": (uefi({"EFI/Linux/arch-linux.efi": UKI}, root(ARCH | NETWORKS["networkd"])), ""),
-    "arch, unified image in the path of the firmware": (
+    "arch, unified image at the removable path": (
         uefi({"EFI/BOOT/BOOTX64.EFI": UKI}, root(ARCH | NETWORKS["networkd"])),
         "",
     ),
@@ -409,7 +413,7 @@ TABLE: dict[str, tuple[Guest, str]] = {
         uefi({"EFI/Linux/arch-linux.efi": unified(initrd=NO_VIRTIO)}, root(ARCH | NETWORKS["networkd"])),
         "blocks:virtio-drivers",
     ),
-    "arch, unified image that can't be read": (
+    "arch, unified image that cannot be read": (
         uefi({"EFI/Linux/arch-linux.efi": build.pe_program()}, root(ARCH | NETWORKS["networkd"])),
         "unknown:initramfs-unread",
     ),
@@ -477,7 +481,7 @@ TABLE: dict[str, tuple[Guest, str]] = {
     "alpine, extlinux": (
         mbr(
             root(
-                loose("alpine", net="openrc", systemd=False)
+                without_loader("alpine", net="openrc", systemd=False)
                 | {
                     "/boot/vmlinuz-lts": kernel(),
                     "/boot/initramfs-lts": packed(),
@@ -493,7 +497,7 @@ TABLE: dict[str, tuple[Guest, str]] = {
     "gentoo, GRUB, genkernel, netifrc": (
         bios(
             root(
-                loose("gentoo", net="netifrc", systemd=False)
+                without_loader("gentoo", net="netifrc", systemd=False)
                 | {
                     f"/boot/kernel-{V}": kernel(V),
                     f"/boot/initramfs-{V}.img": packed(),
@@ -520,7 +524,7 @@ TABLE: dict[str, tuple[Guest, str]] = {
     "gentoo, drivers as modules, no initramfs": (
         bios(
             root(
-                loose("gentoo", net="netifrc", systemd=False)
+                without_loader("gentoo", net="netifrc", systemd=False)
                 | {
                     f"/boot/vmlinuz-{V}": kernel(V),
                     "/boot/grub/grub.cfg": grub_menu(("Gentoo", f"/boot/vmlinuz-{V}", "")),
@@ -529,12 +533,12 @@ TABLE: dict[str, tuple[Guest, str]] = {
         ),
         "blocks:virtio-drivers warns:nvme-driver",
     ),
-    "monolithic kernel, nothing known": (
+    "monolithic kernel without its configuration": (
         bios(
             root(
                 {
                     path: content
-                    for path, content in loose("lfs", net="openrc", systemd=False).items()
+                    for path, content in without_loader("lfs", net="openrc", systemd=False).items()
                     if "modules" not in path
                 }
                 | {"/boot/bzImage": kernel("6.6.1"), "/boot/grub/grub.cfg": grub_menu(("LFS", "/boot/bzImage", ""))}
@@ -547,7 +551,7 @@ TABLE: dict[str, tuple[Guest, str]] = {
             root(
                 {
                     path: content
-                    for path, content in loose("lfs", net="openrc", systemd=False).items()
+                    for path, content in without_loader("lfs", net="openrc", systemd=False).items()
                     if "modules" not in path
                 }
                 | {
@@ -562,7 +566,7 @@ TABLE: dict[str, tuple[Guest, str]] = {
     "void, GRUB, dracut, runit": (
         bios(
             root(
-                loose("void", net="runit", systemd=False)
+                without_loader("void", net="runit", systemd=False)
                 | {
                     f"/boot/vmlinuz-{V}": kernel(V),
                     f"/boot/initramfs-{V}.img": packed(),
@@ -575,7 +579,7 @@ TABLE: dict[str, tuple[Guest, str]] = {
     "slackware, LILO": (
         mbr(
             root(
-                loose("slackware", net="slackware", systemd=False)
+                without_loader("slackware", net="slackware", systemd=False)
                 | {
                     "/boot/vmlinuz": kernel(V),
                     "/boot/initrd.gz": packed(),
@@ -589,7 +593,7 @@ TABLE: dict[str, tuple[Guest, str]] = {
     "slackware, LILO, /dev/sda1": (
         mbr(
             root(
-                loose("slackware", net="slackware", systemd=False)
+                without_loader("slackware", net="slackware", systemd=False)
                 | {
                     "/boot/vmlinuz": kernel(V),
                     "/boot/initrd.gz": packed(),
@@ -607,14 +611,14 @@ TABLE: dict[str, tuple[Guest, str]] = {
                 "EFI/nixos/i.efi": packed(prefix="nix/store/x-modules/lib/modules/{}/"),
                 "loader/entries/nixos-1.conf": NIXOS,
             },
-            root(loose("nixos", net="dhcpcd")),
+            root(without_loader("nixos", net="dhcpcd")),
         ),
         "",
     ),
     "openwrt, GRUB, uci": (
         bios(
             root(
-                loose("openwrt", net="openrc", systemd=False)
+                without_loader("openwrt", net="openrc", systemd=False)
                 | {
                     "/etc/network/interfaces": b"",
                     "/etc/config/network": b"config interface 'wan'\n\toption proto 'dhcp'\n",
@@ -626,7 +630,7 @@ TABLE: dict[str, tuple[Guest, str]] = {
         ),
         "",
     ),
-    "coreos, /usr on a volume of its own": (
+    "coreos, /usr on its own partition": (
         bios(
             Area(
                 "ext4",
@@ -674,31 +678,31 @@ TABLE: dict[str, tuple[Guest, str]] = {
         ),
         "unknown:guest-unread warns:root-not-last",
     ),
-    "nothing at all": (uefi({}, Area("")), "unknown:no-system"),
-    # What can't start, and what can't be known.
+    "empty partition": (uefi({}, Area("")), "unknown:no-system"),
+    # Disks that cannot boot, and disks for which it is unknown.
     "no boot code": (Guest((root(DEBIAN),)), "blocks:nothing-starts"),
     "unknown boot code": (mbr(root(DEBIAN), code=UNKNOWN_CODE), "unknown:nothing-starts"),
     "standard code without an active partition": (mbr(root(DEBIAN), code=STANDARD), "blocks:nothing-starts"),
     "stale GRUB beside UEFI": (uefi({}, root(DEBIAN)), ""),
-    "initramfs is cut short behind the drivers": (
+    "initramfs is truncated after the drivers": (
         bios(root(debian(more={f"/boot/initrd.img-{V}": LONG[:-1000]}))),
         "warns:initramfs-damaged",
     ),
-    "initramfs is cut short, xz": (
+    "initramfs is truncated, xz": (
         bios(root(debian(more={f"/boot/initrd.img-{V}": packed(pack=lambda data: XZ(data)[:100])}))),
         "unknown:initramfs-unread warns:initramfs-damaged",
     ),
-    "kernel is cut short": (bios(root(debian(more={f"/boot/vmlinuz-{V}": kernel(V)[:1000]}))), "blocks:kernel-damaged"),
+    "kernel is truncated": (bios(root(debian(more={f"/boot/vmlinuz-{V}": kernel(V)[:1000]}))), "blocks:kernel-damaged"),
     "kernel for arm64": (
         bios(root(debian(more={f"/boot/vmlinuz-{V}": (bytes(0x38) + b"ARMd").ljust(4096, b"x")}))),
         "blocks:kernel-damaged",
     ),
     "no init": (bios(root(without(DEBIAN, "/usr/sbin/init", "/usr/lib/systemd/systemd"))), "blocks:init-missing"),
-    "init without its loader of libraries": (
+    "init without its dynamic linker": (
         bios(root(DEBIAN | {"/usr/sbin/init": elf(interpreter="/lib64/ld-linux-x86-64.so.2")})),
         "blocks:init-missing",
     ),
-    "init with its loader of libraries": (
+    "init with its dynamic linker": (
         bios(
             root(
                 DEBIAN
@@ -731,11 +735,11 @@ TABLE: dict[str, tuple[Guest, str]] = {
         bios(root(debian("kali", more={f"/boot/initrd.img-{V}": packed("6.6.29")}))),
         "blocks:virtio-drivers warns:nvme-driver",
     ),
-    "two systems, the menus start the second": (
+    "two systems, both menus boot the second": (
         bios(root(debian("ubuntu", "24.04"), uuid=B), root(debian("kali", "2026"))),
         "",
     ),
-    "two systems, each starts itself": (
+    "two systems, each boots itself": (
         bios(
             root(debian("ubuntu", "24.04", arguments=f"root=UUID={B} net.ifnames=0"), uuid=B),
             root(debian("kali", "2026")),
@@ -754,7 +758,7 @@ TABLE: dict[str, tuple[Guest, str]] = {
         bios(root(debian(more={"/etc/fstab": f"UUID={R} / ext4 x\n/dev/sda2 /data ext4 x\n".encode()}))),
         "blocks:fstab-device-name",
     ),
-    "label with a blank": (
+    "label with a space": (
         bios(
             root(
                 debian(
@@ -776,53 +780,58 @@ TABLE: dict[str, tuple[Guest, str]] = {
         "",
     ),
     "hibernated": (bios(root(DEBIAN), Area("swap-suspended")), "warns:hibernated warns:root-not-last"),
-    # What ties a guest to its source.
-    "card by its place": (
+    # Settings that depend on the source machine.
+    "interface with a predictable name": (
         bios(root(debian(more={"/etc/network/interfaces": b"auto enp0s3\niface enp0s3 inet dhcp\n"}))),
         "warns:network-bound-to-name",
     ),
-    "debian, eth0 and names by place": (bios(root(debian(arguments=BY_PLACE))), "warns:network-for-eth0"),
-    "centos 7, eth0 and names by place": (
-        bios(root(without_rule(debian("centos", "7", net="ifcfg", arguments=BY_PLACE, more=NAME_SLOT)))),
+    "debian, eth0 and predictable names": (bios(root(debian(arguments=PREDICTABLE))), "warns:network-for-eth0"),
+    "centos 7, eth0 and predictable names": (
+        bios(root(without_rule(debian("centos", "7", net="ifcfg", arguments=PREDICTABLE, more=NAME_SLOT)))),
         "warns:network-for-eth0",
     ),
-    "netplan, eth0 and names by place": (
-        bios(root(debian(net="netplan", arguments=BY_PLACE, more={"/etc/netplan/1.yaml": NETPLAN_ETH0}))),
+    "netplan, eth0 and predictable names": (
+        bios(root(debian(net="netplan", arguments=PREDICTABLE, more={"/etc/netplan/1.yaml": NETPLAN_ETH0}))),
         "warns:network-for-eth0",
     ),
     "sles 15, eth0 and net.ifnames=1": (
-        bios(root(debian("sles", "15.6", net="wicked", arguments=f"{BY_PLACE} net.ifnames=1"))),
+        bios(root(debian("sles", "15.6", net="wicked", arguments=f"{PREDICTABLE} net.ifnames=1"))),
         "warns:network-for-eth0",
     ),
-    "leap 16, eth0 and names by place": (
-        bios(root(debian("opensuse-leap", "16.0", net="wicked", arguments=BY_PLACE))),
+    "leap 16, eth0 and predictable names": (
+        bios(root(debian("opensuse-leap", "16.0", net="wicked", arguments=PREDICTABLE))),
         "warns:network-for-eth0",
     ),
-    "networkd, eth* and names by place": (
-        bios(root(debian(net="networkd", arguments=BY_PLACE, more={"/etc/systemd/network/a.network": NETWORKD_ETH0}))),
+    "networkd, eth* and predictable names": (
+        bios(
+            root(debian(net="networkd", arguments=PREDICTABLE, more={"/etc/systemd/network/a.network": NETWORKD_ETH0}))
+        ),
         "warns:network-for-eth0",
     ),
-    "NetworkManager without its own profiles, eth0 and names by place": (
-        bios(root(debian(net="manager", arguments=BY_PLACE, more=MANAGER_ETH0 | NO_AUTO_DEFAULT))),
+    "NetworkManager without its own profiles, eth0 and predictable names": (
+        bios(root(debian(net="manager", arguments=PREDICTABLE, more=MANAGER_ETH0 | NO_AUTO_DEFAULT))),
         "warns:network-for-eth0",
     ),
     "eth0, arguments in a variable": (
-        bios(root(debian(arguments=f"{BY_PLACE} $set_elsewhere"))),
+        bios(root(debian(arguments=f"{PREDICTABLE} $set_elsewhere"))),
         "unknown:network-for-eth0",
     ),
     "eth0, one of two entries keeps the name": (
-        bios(root(debian(more={"/boot/extlinux/extlinux.conf": EXTLINUX_BY_PLACE}))),
+        bios(root(debian(more={"/boot/extlinux/extlinux.conf": EXTLINUX_PREDICTABLE}))),
         "unknown:network-for-eth0",
     ),
     "fixed address": (bios(root(debian(more={"/etc/network/interfaces": STATIC}))), "warns:no-dhcp"),
-    "resume of a disk that is gone": (bios(root(debian(arguments=f"{ARGS} resume=UUID={B}"))), "warns:source-device"),
+    "resume of a disk that is missing": (
+        bios(root(debian(arguments=f"{ARGS} resume=UUID={B}"))),
+        "warns:source-device",
+    ),
     "agent of another cloud": (bios(root(debian(more=wants("walinuxagent.service")))), "warns:foreign-agent"),
     "blacklisted driver": (
         bios(root(debian(arguments=f"{ARGS} modprobe.blacklist=virtio_blk"))),
         "blocks:driver-blacklisted",
     ),
     "rescue target": (bios(root(debian(arguments=f"{ARGS} systemd.unit=emergency.target"))), "warns:rescue-start"),
-    "mount unit of a device that is gone": (
+    "mount unit of a device that is missing": (
         bios(
             root(
                 debian(
@@ -838,43 +847,43 @@ TABLE: dict[str, tuple[Guest, str]] = {
 }
 
 
-# A guest in memory has the size of its table only.
+# A guest in memory has the size of its partition table only.
 _SIZES = ("root-full", "disk-small", "root-larger-than-partition")
 
 
-def _verdict(report: DiskReport) -> str:
-    """Return the findings except notes and those about the size of the small guests."""
+def _findings_of(report: DiskReport) -> str:
+    """Return the findings except notes and those about the size of the disk."""
     found = run_disk_checks(report, request())
     names = [f"{one.severity}:{one.rule}" for one in found if one.severity is not Severity.NOTE]
     return " ".join(sorted(name for name in names if name.split(":")[1] not in _SIZES))
 
 
-@each_row("name", TABLE)
-def test_each_guest_gets_its_verdict(name: str) -> None:
-    """A guest that can't boot blocks, unread facts are unknown, and a guest that boots has no finding."""
-    guest, expected = TABLE[name]
-    assert _verdict(report_of(guest)) == expected
+@each_row("name", GUESTS)
+def test_each_guest_has_exactly_its_findings(name: str) -> None:
+    """A guest that cannot boot blocks, an uncertain one is unknown, and a bootable one has no finding."""
+    guest, expected = GUESTS[name]
+    assert _findings_of(report_of(guest)) == expected
 
 
-@each_row("name", [name for name, (_guest, expected) in TABLE.items() if "unknown:" in expected])
-def test_an_unknown_finding_claims_nothing(name: str) -> None:
-    """It states what is not known and how to find out, and not that the disk fails."""
-    for finding in run_disk_checks(report_of(TABLE[name][0]), request()):
+@each_row("name", [name for name, (_guest, expected) in GUESTS.items() if "unknown:" in expected])
+def test_an_unknown_finding_has_what_is_unknown_and_a_remedy(name: str) -> None:
+    """The message does not state that the disk fails."""
+    for finding in run_disk_checks(report_of(GUESTS[name][0]), request()):
         if finding.severity is Severity.UNKNOWN:
             assert re.search(r"(not|Nothing is) known|^If this system starts: ", finding.message), finding.message
             assert finding.remedy, finding.message
 
 
 def test_the_table_has_many_guests() -> None:
-    """At least 60, of which more than a half start."""
-    assert len(TABLE) >= 80
-    assert sum(not expected for _guest, expected in TABLE.values()) >= 40
+    """At least 80 guests are listed, of which 40 or more boot without a finding."""
+    assert len(GUESTS) >= 80
+    assert sum(not expected for _guest, expected in GUESTS.values()) >= 40
 
 
 @each_row("net", NETWORKS)
-def test_each_tool_of_the_network_asks_for_an_address(net: str) -> None:
+def test_dhcp_is_recognised_for_each_network_tool(net: str) -> None:
     """Without cloud-init, the DHCP configuration of every tool is recognised."""
-    tree = loose("any", net=net, more={"/usr/bin/cloud-init": Link("nowhere")})
+    tree = without_loader("any", net=net, more={"/usr/bin/cloud-init": Link("nowhere")})
     network = report_of(bios(root(tree))).guest
     assert network is not None
     assert network.network is not None
@@ -882,56 +891,58 @@ def test_each_tool_of_the_network_asks_for_an_address(net: str) -> None:
 
 
 LINKS = "/etc/systemd/network"
-KEPT: dict[str, Files] = {
-    "no systemd, no udev": debian("alpine", arguments=BY_PLACE) | {"/usr/lib/systemd/systemd": Link("nowhere"),
+KEEPS_ETH0: dict[str, Files] = {
+    "no systemd, no udev": debian("alpine", arguments=PREDICTABLE) | {"/usr/lib/systemd/systemd": Link("nowhere"),
         "/etc/runlevels/sysinit/mdev": Link("x")},
     "net.ifnames=0": debian(),
-    "99-default.link is masked": debian(arguments=BY_PLACE, more={f"{LINKS}/99-default.link": Link("/dev/null")}),
+    "99-default.link is masked": debian(arguments=PREDICTABLE, more={f"{LINKS}/99-default.link": Link("/dev/null")}),
     "99-default.link has no policy": debian(
-        arguments=BY_PLACE, more={f"{LINKS}/99-default.link": b"[Link]\nNamePolicy=kernel\n"}
+        arguments=PREDICTABLE, more={f"{LINKS}/99-default.link": b"[Link]\nNamePolicy=kernel\n"}
     ),
-    "a link names the card": debian(
-        arguments=BY_PLACE, more={f"{LINKS}/10-a.link": b"[Match]\nDriver=virtio_net\n[Link]\nName=eth0\n"}
+    "a link file names the interface": debian(
+        arguments=PREDICTABLE, more={f"{LINKS}/10-a.link": b"[Match]\nDriver=virtio_net\n[Link]\nName=eth0\n"}
     ),
-    "the rule is masked": debian(arguments=BY_PLACE, more={f"{RULES}/80-net-setup-link.rules": Link("/dev/null")}),
-    "the rule is empty": debian(arguments=BY_PLACE, more={f"{RULES}/80-net-setup-link.rules": b""}),
+    "the rule is masked": debian(arguments=PREDICTABLE, more={f"{RULES}/80-net-setup-link.rules": Link("/dev/null")}),
+    "the rule is empty": debian(arguments=PREDICTABLE, more={f"{RULES}/80-net-setup-link.rules": b""}),
     "the old rule is masked": without_rule(debian(
-        net="ifcfg", arguments=BY_PLACE, more=NAME_SLOT | {f"{RULES}/80-net-name-slot.rules": Link("/dev/null")}
+        net="ifcfg", arguments=PREDICTABLE, more=NAME_SLOT | {f"{RULES}/80-net-name-slot.rules": Link("/dev/null")}
     )),
-    "Debian 8": debian(version="8", arguments=BY_PLACE, more={f"{LIBRARY}/75-persistent-net-generator.rules": b"x"}),
+    "Debian 8": debian(version="8", arguments=PREDICTABLE, more={f"{LIBRARY}/75-persistent-net-generator.rules": b"x"}),
     "CentOS 6": without_rule(debian(
-        "centos", "6.10", net="ifcfg", arguments=BY_PLACE,
+        "centos", "6.10", net="ifcfg", arguments=PREDICTABLE,
         more={f"{LIBRARY}/60-net.rules": b"x", "/usr/lib/systemd/systemd": Link("nowhere")},
     )),
-    "SLES 15": debian("sles", "15.6", net="wicked", arguments=BY_PLACE),
-    "SLES 15 for SAP": debian("sles_sap", "15.6", net="wicked", arguments=BY_PLACE),
-    "Leap 42": debian("opensuse", "42.3", net="wicked", arguments=BY_PLACE),
-    "Leap 15": debian("opensuse-leap", "15.6", net="wicked", arguments=BY_PLACE),
-    "Debian's cloud image": debian(arguments=BY_PLACE, more={"/etc/network/cloud-ifupdown-helper": b"#!"}),
-    "any card, too": debian(
-        arguments=BY_PLACE, more=NETWORKS["networkd"] | {f"{LINKS}/b.network": NETWORKD_ETH0}
+    "SLES 15": debian("sles", "15.6", net="wicked", arguments=PREDICTABLE),
+    "SLES 15 for SAP": debian("sles_sap", "15.6", net="wicked", arguments=PREDICTABLE),
+    "Leap 42": debian("opensuse", "42.3", net="wicked", arguments=PREDICTABLE),
+    "Leap 15": debian("opensuse-leap", "15.6", net="wicked", arguments=PREDICTABLE),
+    "Debian's cloud image": debian(arguments=PREDICTABLE, more={"/etc/network/cloud-ifupdown-helper": b"#!"}),
+    "other interfaces are configured too": debian(
+        arguments=PREDICTABLE, more=NETWORKS["networkd"] | {f"{LINKS}/b.network": NETWORKD_ETH0}
     ),
-    "NetworkManager makes a profile": debian(net="manager", arguments=BY_PLACE, more=MANAGER_ETH0),
-    "the kernel asks": debian(arguments=f"{BY_PLACE} ip=dhcp"),
+    "NetworkManager creates a profile": debian(net="manager", arguments=PREDICTABLE, more=MANAGER_ETH0),
+    "the kernel uses DHCP": debian(arguments=f"{PREDICTABLE} ip=dhcp"),
     "cloud-init writes netplan": debian(
-        net="netplan", arguments=BY_PLACE, more={"/etc/netplan/1.yaml": NETPLAN_ETH0, "/etc/cloud/cloud.cfg": b""}
+        net="netplan", arguments=PREDICTABLE, more={"/etc/netplan/1.yaml": NETPLAN_ETH0, "/etc/cloud/cloud.cfg": b""}
     ),
 }  # fmt: skip
 
 
-@each_row("name", KEPT)
-def test_a_card_that_stays_eth0_is_no_alarm(name: str) -> None:
-    """There is no finding if udev does not name cards by their slot, or if any card is configured."""
-    assert _verdict(report_of(bios(root(KEPT[name])))) == ""
+@each_row("name", KEEPS_ETH0)
+def test_an_interface_that_keeps_the_name_eth0_has_no_finding(name: str) -> None:
+    """There is no finding if udev uses no predictable names, or if another interface is configured."""
+    assert _findings_of(report_of(bios(root(KEEPS_ETH0[name])))) == ""
 
 
 def test_a_stanza_that_cloud_init_does_not_remove_is_a_note() -> None:
-    """The instance has a network, and one service fails."""
-    tree = debian(arguments=BY_PLACE, more={"/etc/cloud/cloud.cfg": b"datasource_list: [AliYun]\n"})
+    """The instance has a network, but one service fails."""
+    tree = debian(arguments=PREDICTABLE, more={"/etc/cloud/cloud.cfg": b"datasource_list: [AliYun]\n"})
     found = run_disk_checks(report_of(bios(root(tree))), request())
     assert [one.severity for one in found if one.rule == "network-for-eth0"] == [Severity.NOTE]
 
 
 def test_a_system_whose_rules_are_elsewhere_is_unknown() -> None:
-    """NixOS has the rules of udev in its store."""
-    assert _verdict(report_of(bios(root(without_rule(debian(arguments=BY_PLACE)))))) == "unknown:network-for-eth0"
+    """NixOS has the udev rules in its store, which is not searched."""
+    assert (
+        _findings_of(report_of(bios(root(without_rule(debian(arguments=PREDICTABLE)))))) == "unknown:network-for-eth0"
+    )

@@ -1,4 +1,4 @@
-"""Tests of reading the machine of a UEFI program."""
+"""Tests of the machine of a UEFI program."""
 
 import pytest
 
@@ -19,13 +19,13 @@ from tests.rows import each_row
         (0x1234, ("machine 0x1234", None)),
     ],
 )
-def test_the_machine_is_named(machine: int, expected: tuple[str, Architecture | None]) -> None:
-    """Machines of ECS have its names. Others have a name and no architecture."""
+def test_the_machine_has_a_name_and_an_architecture(machine: int, expected: tuple[str, Architecture | None]) -> None:
+    """Machines that ECS offers have its name of the architecture; others have only a name."""
     assert pe_machine(build.pe_program(machine)) == expected
 
 
 @each_row("head", [b"", b"MZ", b"\x7fELF" + bytes(200), build.pe_program()[:0x82], b"MZ" + b"\xff" * 200])
-def test_what_is_no_pe_file_is_bad(head: bytes) -> None:
-    """Other files, and truncated files, are Bad."""
+def test_a_file_that_is_not_pe_raises_bad(head: bytes) -> None:
+    """Other formats and truncated files are refused."""
     with pytest.raises(Bad):
         pe_machine(head)
