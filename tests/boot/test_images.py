@@ -1,7 +1,7 @@
 """Boots of real disks, and of the same with one fault each: the boot is the judge of the checks.
 
-The disks are those of `tests/disk/test_images.py`, in the folder that ALIYUN_IMPORT_TEST_IMAGES names. A boot takes
-minutes under emulation; each test boots one.
+The disks are those of `tests/disk/test_real_images.py`, in the folder that ALIYUN_IMPORT_TEST_IMAGES names. A boot
+takes minutes under emulation; each test boots one.
 """
 
 import hashlib

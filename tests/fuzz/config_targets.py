@@ -5,9 +5,9 @@ from contextlib import suppress
 from aliyun_import.disk.guest.kernels import read_unified
 from aliyun_import.disk.reader import Reader, ReadProblem
 from tests.disk import build
-from tests.disk.guest.recipes import NETWORKS, Files, R, grub_menu, kernel, packed, unified
+from tests.disk.guest.builders import NETWORKS, Files, R, grub_menu, kernel, packed, unified
 from tests.disk.guest.test_systems import ALPINE, EXTLINUX, LEGACY, LILO, LIMINE, REFIND, SYSTEMD_BOOT, debian
-from tests.disk.guests import inspect_tree
+from tests.disk.guest_disks import inspect_tree
 from tests.disk.trees import Tree
 from tests.fuzz.disk_targets import read_fat
 from tests.fuzz.target import Target

@@ -18,7 +18,7 @@ from aliyun_import.disk.report import Partition
 from aliyun_import.limits import MIB
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture, BootMode, DiskRequest, ImportRequest, OsType
-from tests.disk.guests import debian_disk, inspect_tree, rhel_disk
+from tests.disk.guest_disks import debian_disk, inspect_tree, rhel_disk
 from tests.disk.trees import BOOT_UUID, ROOT_UUID, Link, cpio, debian, elf, initramfs, rhel_boot, rhel_root, ubuntu
 from tests.rows import each_row
 

@@ -12,7 +12,7 @@ from aliyun_import.disk.report import DiskReport
 from aliyun_import.model.finding import Severity
 from tests.checks.reports import request
 from tests.disk import build
-from tests.disk.guest.recipes import (
+from tests.disk.guest.builders import (
     MICROCODE,
     NETWORKS,
     Area,
