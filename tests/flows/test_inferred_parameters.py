@@ -8,7 +8,7 @@ import pytest
 from aliyun_import.sandbox.server import Sandbox
 from tests.disk import build
 from tests.disk.fixtures import image
-from tests.disk.guests import debian_disk
+from tests.disk.guest_disks import debian_disk
 from tests.flows.commands import Commands
 from tests.steered import import_calls
 
@@ -66,7 +66,7 @@ def test_a_windows_disk_is_imported_with_a_license_type(commands: Commands, sand
     root = image("guest-windows")
     disk = build.mbr(build.MIB + len(root), [build.Part(2048, len(root) // 512, 0x07, active=True)], code=b"\xeb\x63")
     path = tmp_path / "windows.raw"
-    path.write_bytes(build.place(disk, build.MIB, root))
+    path.write_bytes(build.write_at(disk, build.MIB, root))
     ran = commands.run("push", path, "--force")
     assert ran.code == 0, ran.err
     assert (request_of(sandbox)["OSType"], request_of(sandbox)["LicenseType"]) == ("windows", "Aliyun")
@@ -115,8 +115,8 @@ def test_a_warning_is_shown_and_the_push_continues(commands: Commands, sandbox: 
     """A disk with a file system that is not read is imported with a finding."""
     path = tmp_path / "btrfs.raw"
     disk = build.bios_disk()
-    build.place(disk, build.MIB, bytes(65536 + 4096))
-    build.place(disk, build.MIB + 65536 + 64, b"_BHRfS_M")
+    build.write_at(disk, build.MIB, bytes(65536 + 4096))
+    build.write_at(disk, build.MIB + 65536 + 64, b"_BHRfS_M")
     path.write_bytes(disk)
     ran = commands.run("push", path)
     assert ran.code == 0, ran.err
