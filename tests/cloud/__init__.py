@@ -1,1 +1,1 @@
-"""Tests of cloud/: credentials, endpoints, and the adapters against a sandbox over real HTTP."""
+"""Tests of the cloud package: credentials, endpoints, and the adapters with a sandbox over HTTP."""

@@ -24,7 +24,7 @@ TIMEOUTS = Timeouts(connect_s=2, read_s=2, part_s=2)
 
 
 def endpoints(sandbox: Sandbox, region: str = "cn-hangzhou") -> Endpoints:
-    """Return endpoints that are all the sandbox."""
+    """Return endpoints that all lead to the sandbox."""
     return resolve_endpoints(region, endpoint_url=sandbox.url)
 
 
@@ -42,34 +42,34 @@ def any_credentials() -> CredentialsSource:
 def store(
     sandbox: Sandbox, bucket: str = BUCKET, *, region: str = "cn-hangzhou", key: AccessKey | None = None
 ) -> OssStore:
-    """Open a bucket without creating it."""
+    """Return the store of a bucket, which is not created."""
     return OssStore(bucket, endpoints=endpoints(sandbox, region), credentials=credentials(sandbox, key))
 
 
 def create_store(sandbox: Sandbox) -> OssStore:
-    """Create a bucket and open it."""
+    """Create a bucket and return its store."""
     opened = store(sandbox)
     opened.create_bucket()
     return opened
 
 
 def roles(sandbox: Sandbox, key: AccessKey | None = None) -> RamRoles:
-    """Open RAM."""
+    """Return the client of RAM."""
     return RamRoles(endpoints=endpoints(sandbox), credentials=credentials(sandbox, key))
 
 
 def images(sandbox: Sandbox, *, region: str = "cn-hangzhou", key: AccessKey | None = None) -> EcsImages:
-    """Open ECS."""
+    """Return the client of ECS images."""
     return EcsImages(endpoints=endpoints(sandbox, region), credentials=credentials(sandbox, key))
 
 
 def instances(sandbox: Sandbox, *, key: AccessKey | None = None) -> EcsInstances:
-    """Open ECS's operations on instances."""
+    """Return the client of ECS instances."""
     return EcsInstances(endpoints=endpoints(sandbox), credentials=credentials(sandbox, key))
 
 
 def identity(sandbox: Sandbox, key: AccessKey | None = None) -> StsIdentity:
-    """Open STS."""
+    """Return the client of STS."""
     return StsIdentity(endpoints=endpoints(sandbox), credentials=credentials(sandbox, key))
 
 
@@ -87,7 +87,7 @@ def services(endpoints: Endpoints, credentials: CredentialsSource, timeouts: Tim
 
 
 def instance_call() -> InstanceCall:
-    """Make a RunInstances call."""
+    """Return a RunInstances call."""
     return InstanceCall(
         image_id="m-1",
         instance_type="ecs.g7.large",
@@ -101,7 +101,7 @@ def instance_call() -> InstanceCall:
 
 
 def import_call(*, name: str = "web-42", key: str = "disk.raw", dry_run: bool = False) -> ImportCall:
-    """Make a small ImportImage call."""
+    """Return a small ImportImage call."""
     request = ImportRequest(
         region="cn-hangzhou", disks=(), role_name="AliyunECSImageImportDefaultRole", name=name, platform="Debian"
     )

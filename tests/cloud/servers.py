@@ -22,20 +22,20 @@ from cryptography.x509.oid import NameOID
 def serve(
     handle: Callable[[socket.socket], None], *, wrap: Callable[[socket.socket], socket.socket] | None = None
 ) -> Iterator[int]:
-    """Serve connections one after the other, each by `handle`, and yield the port; `wrap` adds TLS to each."""
+    """Yield the port of a server that calls `handle` with each connection in turn; `wrap` adds TLS."""
     listening = socket.create_server(("127.0.0.1", 0))
 
     def accept() -> None:
         while True:
             try:
                 connection, _ = listening.accept()
-            except OSError:  # closed: the test is over
+            except OSError:  # closed at the end of the test
                 return
             try:
                 connection.settimeout(10)
                 with wrap(connection) if wrap else connection as wrapped:
                     handle(wrapped)
-            except OSError:  # the client went away, which is what some tests are about
+            except OSError:  # the client closed the connection, as in some tests
                 continue
 
     thread = threading.Thread(target=accept, daemon=True)
@@ -43,21 +43,21 @@ def serve(
     try:
         yield listening.getsockname()[1]
     finally:
-        # Closing alone does not wake a thread that waits in accept.
+        # Closing alone does not end a wait in accept.
         listening.shutdown(socket.SHUT_RDWR)
         listening.close()
         thread.join(10)
 
 
 def wait_until_delivered(connection: socket.socket) -> None:
-    """Wait until the other side's kernel has all that was sent; closing earlier may throw it away."""
+    """Wait until the kernel of the other side has all sent bytes, which closing earlier may discard."""
     queued = bytearray(4)
     for _ in range(10_000):
         fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, queued)
         if not int.from_bytes(queued, sys.byteorder):
             return
         time.sleep(0.001)
-    raise TimeoutError("the answer was not taken")
+    raise TimeoutError("the answer was not received")
 
 
 def read_head(connection: socket.socket) -> bytes:

@@ -1,4 +1,4 @@
-"""Tests of the readers of answers: clock difference, wait before a retry, documents, fields."""
+"""Tests of the values that are read from answers: clock difference, wait before a retry, documents, fields."""
 
 import time
 from email.utils import formatdate
@@ -16,18 +16,18 @@ from aliyun_import.cloud.transport.answer import (
 from tests.rows import each_row
 
 
-@each_row(("off_s", "words"), [(1200, "behind"), (-1200, "ahead of")])
-def test_the_difference_is_described(off_s: int, words: str) -> None:
-    """From an HTTP date and from OSS's own form, with the direction."""
-    then_s = time.time() + off_s
+@each_row(("offset_s", "words"), [(1200, "behind"), (-1200, "ahead of")])
+def test_a_clock_difference_is_described_with_its_direction(offset_s: int, words: str) -> None:
+    """It is computed from an HTTP date and from OSS's own format."""
+    then_s = time.time() + offset_s
     for text in (formatdate(then_s, usegmt=True), time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(then_s))):
-        said = clock_difference(text)
-        assert said.startswith(("19 min", "20 min"))
-        assert said.endswith(words)
+        difference = clock_difference(text)
+        assert difference.startswith(("19 min", "20 min"))
+        assert difference.endswith(words)
 
 
 @each_row("text", ["", "yesterday", "2026-13-45", "9" * 5000])
-def test_an_unknown_difference_is_empty(text: str) -> None:
+def test_without_a_valid_date_the_difference_is_empty(text: str) -> None:
     """A missing or invalid date has no result."""
     assert clock_difference(text) == ""
 
@@ -53,7 +53,7 @@ def test_a_small_difference_is_empty() -> None:
     ],
 )
 def test_the_wait_before_a_retry_is_bounded(headers: dict[str, str], seconds: float | None) -> None:
-    """OSS's header in milliseconds, HTTP's in seconds, five minutes at most; anything else is no wish."""
+    """OSS's header is in milliseconds, HTTP's in seconds; the maximum is five minutes; other values are ignored."""
     assert retry_after_s(headers) == seconds
 
 
@@ -72,7 +72,7 @@ def test_the_wait_before_a_retry_is_bounded(headers: dict[str, str], seconds: fl
         (b"", {}),
     ],
 )
-def test_a_document_is_read_or_empty(body: bytes, document: dict[str, str]) -> None:
+def test_a_body_that_is_no_document_gives_an_empty_one(body: bytes, document: dict[str, str]) -> None:
     """For any answer, only a document is returned."""
     assert document_of(Answer(400, {}, body)) == document
 
@@ -87,17 +87,17 @@ def test_a_document_is_read_or_empty(body: bytes, document: dict[str, str]) -> N
     ],
 )
 def test_lists_are_read_in_every_published_form(found: Any) -> None:
-    """One sample of DescribeTasks has a list where the documented type is an object."""
+    """One published sample of DescribeTasks has a list where the specification has an object."""
     assert objects({"TaskSet": found}, "TaskSet", "Task") == ({"TaskId": "t-1"},)
 
 
 @each_row("found", [None, "", [], {}, {"Task": None}, {"Task": []}, "odd", 5, ["odd"]])
-def test_a_list_that_is_none_is_empty(found: Any) -> None:
+def test_a_missing_or_invalid_list_is_empty(found: Any) -> None:
     """Missing, empty and odd values hold no objects."""
     assert objects({"TaskSet": found}, "TaskSet", "Task") == ()
 
 
-def test_numbers_and_truths_that_are_none() -> None:
+def test_invalid_numbers_and_booleans_are_none() -> None:
     """What is neither stays unknown."""
     assert whole({"x": "-1"}, "x") is None
     assert whole({"x": "1e3"}, "x") is None

@@ -1,4 +1,4 @@
-"""Tests of ECS beyond the contract: old answers, pages, fuzzy names, permissions."""
+"""Tests of the ECS client beyond the contract: old answers, pages, fuzzy names, permissions."""
 
 import json
 import socket
@@ -20,61 +20,61 @@ from tests.rows import each_row
 
 
 @contextmanager
-def _answering(*documents: dict[str, Any], status: int = 200) -> Iterator[tuple[EcsImages, list[dict[str, str]]]]:
-    """Return an ECS that answers with these documents in turn, and what it was asked."""
-    asked: list[dict[str, str]] = []
+def _ecs_answering(*documents: dict[str, Any], status: int = 200) -> Iterator[tuple[EcsImages, list[dict[str, str]]]]:
+    """Yield a client of an ECS that answers with these documents in turn, and a list of its queries."""
+    queries: list[dict[str, str]] = []
     answers = iter(documents)
 
     def handle(connection: socket.socket) -> None:
         target = servers.read_head(connection).split()[1].decode()
-        asked.append({name: values[0] for name, values in parse_qs(urlsplit(target).query).items()})
+        queries.append({name: values[0] for name, values in parse_qs(urlsplit(target).query).items()})
         body = json.dumps(next(answers)).encode()
         head = b"HTTP/1.1 %d X\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % (status, len(body))
         connection.sendall(head + body)
 
     with servers.serve(handle) as port:
         found = resolve_endpoints("cn-hangzhou", endpoint_url=f"http://127.0.0.1:{port}")
-        yield EcsImages(endpoints=found, credentials=adapters.any_credentials()), asked
+        yield EcsImages(endpoints=found, credentials=adapters.any_credentials()), queries
 
 
-def test_the_old_name_of_the_task_id_is_read() -> None:
-    """The older page of ImportImage calls it ImportTaskId."""
-    with _answering({"RequestId": "R", "ImageId": "Img-1", "ImportTaskId": "123-345"}) as (ecs, _):
+def test_the_old_field_of_the_task_id_is_read() -> None:
+    """An older page of ImportImage calls it ImportTaskId."""
+    with _ecs_answering({"RequestId": "R", "ImageId": "Img-1", "ImportTaskId": "123-345"}) as (ecs, _):
         started = ecs.import_image(adapters.import_call())
     assert started is not None
     assert (started.task_id, started.image_id, started.request_id) == ("123-345", "Img-1", "R")
 
 
-def test_images_are_asked_for_in_every_status() -> None:
-    """Without saying so, an image that is being imported "does not exist"."""
-    with _answering({"RequestId": "R", "Images": {"Image": []}, "TotalCount": 0}) as (ecs, asked):
+def test_images_are_requested_in_every_status() -> None:
+    """Without the parameter, an image in creation is not listed."""
+    with _ecs_answering({"RequestId": "R", "Images": {"Image": []}, "TotalCount": 0}) as (ecs, queries):
         ecs.image("m-1")
-    assert set(asked[0]["Status"].split(",")) >= {"Creating", "Waiting", "Available", "UnAvailable", "CreateFailed"}
-    assert asked[0]["RegionId"] == "cn-hangzhou"
+    assert set(queries[0]["Status"].split(",")) >= {"Creating", "Waiting", "Available", "UnAvailable", "CreateFailed"}
+    assert queries[0]["RegionId"] == "cn-hangzhou"
 
 
 @each_row(("platform", "near", "far"), [("Debain", "Debian", "FreeBSD"), ("xyzzy", "FreeBSD", "")])
 def test_the_error_of_a_platform_names_similar_ones(platform: str, near: str, far: str) -> None:
-    """The remedy has the names of the list that it resembles, or the whole list."""
+    """The remedy has the similar names of the list, or the whole list."""
     refusal = {"RequestId": "R", "Code": "InvalidPlatform.Malformed", "Message": "m"}
     call = adapters.import_call()
-    with _answering(refusal, status=400) as (ecs, _), pytest.raises(RefusedError) as caught:
+    with _ecs_answering(refusal, status=400) as (ecs, _), pytest.raises(RefusedError) as caught:
         ecs.import_image(replace(call, request=replace(call.request, platform=platform)))
     assert caught.value.code == "platform-invalid"
     assert near in (caught.value.remedy or "")
     assert not far or far not in (caught.value.remedy or "")
 
 
-def test_names_are_compared_whole() -> None:
-    """The service's filter is a fuzzy one."""
+def test_names_are_compared_exactly() -> None:
+    """The filter of the service is fuzzy."""
     found = [{"ImageId": "m-1", "ImageName": "web-42-old"}, {"ImageId": "m-2", "ImageName": "web-42"}]
-    with _answering({"RequestId": "R", "Images": {"Image": found}, "TotalCount": 2}) as (ecs, asked):
+    with _ecs_answering({"RequestId": "R", "Images": {"Image": found}, "TotalCount": 2}) as (ecs, queries):
         assert [one.image_id for one in ecs.images(name="web-42")] == ["m-2"]
-    assert asked[0]["ImageOwnerAlias"] == "self"
+    assert queries[0]["ImageOwnerAlias"] == "self"
 
 
-def test_every_page_is_asked_for() -> None:
-    """Until the total is reached; a service that miscounts cannot make it endless."""
+def test_all_pages_are_requested() -> None:
+    """They end with the total or with an empty page, so that a wrong total causes no endless loop."""
     pages = [
         {"RequestId": "R", "TaskSet": {"Task": [{"TaskId": f"t-{page}-{one}", "TaskStatus": "Waiting"}
                                                  for one in range(100)]}, "TotalCount": 250}
@@ -82,29 +82,29 @@ def test_every_page_is_asked_for() -> None:
     ]  # fmt: skip
     last = {"RequestId": "R", "TaskSet": {"Task": [{"TaskId": "t-last", "TaskStatus": "Waiting"}]}, "TotalCount": 250}
     empty = {"RequestId": "R", "TaskSet": {"Task": []}, "TotalCount": 250}
-    with _answering(*pages, last, empty) as (ecs, asked):
+    with _ecs_answering(*pages, last, empty) as (ecs, queries):
         assert len(ecs.tasks()) == 201
-    assert [one["PageNumber"] for one in asked] == ["1", "2", "3", "4"]
-    assert asked[0]["TaskAction"] == "ImportImage"
+    assert [one["PageNumber"] for one in queries] == ["1", "2", "3", "4"]
+    assert queries[0]["TaskAction"] == "ImportImage"
 
 
-def test_tasks_come_newest_first() -> None:
+def test_tasks_are_sorted_newest_first() -> None:
     """In any order of the answer; statuses are filtered here, because the service ignores some."""
     found = [
         {"TaskId": "t-old", "TaskStatus": "Waiting", "CreationTime": "2026-11-23T23:59Z"},
         {"TaskId": "t-new", "TaskStatus": "Paused", "CreationTime": "2026-11-24T00:01Z"},
     ]
-    with _answering({"RequestId": "R", "TaskSet": {"Task": found}, "TotalCount": 2}) as (ecs, _):
+    with _ecs_answering({"RequestId": "R", "TaskSet": {"Task": found}, "TotalCount": 2}) as (ecs, _):
         assert [one.task_id for one in ecs.tasks()] == ["t-new", "t-old"]
 
 
-def test_an_empty_task_is_not_known_yet() -> None:
-    """A task that is seconds old may be answered with nothing in it."""
-    with _answering({"RequestId": "R", "TaskId": "t-1"}) as (ecs, _):
+def test_an_empty_answer_means_an_unknown_task() -> None:
+    """The service may answer without fields for a task that is seconds old."""
+    with _ecs_answering({"RequestId": "R", "TaskId": "t-1"}) as (ecs, _):
         assert ecs.task("t-1") is None
 
 
-def test_a_dry_run_answer_to_a_real_call_is_an_error(sandbox: Sandbox) -> None:
+def test_the_answer_to_a_dry_run_is_an_error_for_another_call(sandbox: Sandbox) -> None:
     """It is a success for a dry run only."""
     sandbox.faults.add(Fault(operation="ImportImage", status=400, code="DRYRUN.SUCCESS", message="m"))
     with pytest.raises(RefusedError) as caught:
@@ -113,8 +113,8 @@ def test_a_dry_run_answer_to_a_real_call_is_an_error(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("code", ["Throttling", "Throttling.User", "Throttling.Api"])
-def test_throttling_is_not_retried_here(code: str, sandbox: Sandbox) -> None:
-    """One call is one request, in all three spellings and although the SDK would retry some itself."""
+def test_throttling_is_not_retried_by_the_client(code: str, sandbox: Sandbox) -> None:
+    """One call is one request, with all spellings of the code, although the SDK retries some."""
     sandbox.faults.add(Fault(operation="DescribeRegions", status=400, code=code, message="m", count=None))
     with pytest.raises(TransientError) as caught:
         adapters.images(sandbox).regions()

@@ -1,4 +1,4 @@
-"""Tests of ECS's requests and answers: every parameter of ImportImage arrives, every documented form is read."""
+"""Tests of the requests to ECS and of its answers: every parameter is sent, every documented form is read."""
 
 from dataclasses import replace
 from typing import Any
@@ -47,11 +47,11 @@ WHOLE = ImportCall(
     tags={"team": "web", "empty": ""},
     dry_run=True,
 )
-# What the documents call legacy: "do not send".
+# Parameters that the documentation calls legacy.
 LEGACY = {"OwnerId", "ResourceOwnerAccount", "ResourceOwnerId"}
 
 
-def test_every_parameter_is_sent() -> None:
+def test_parameters_have_their_documented_names_and_values() -> None:
     """Under its documented name, with its documented spelling of values."""
     assert import_request(WHOLE).get_query_params() == {
         "RegionId": "cn-hangzhou",
@@ -88,7 +88,7 @@ def test_every_parameter_is_sent() -> None:
 
 
 def test_every_declared_parameter_is_sent() -> None:
-    """A declared parameter is sent with its API name and each of its values."""
+    """Each has its API name, with each of its values."""
     for one in parameters():
         for value in one.choices or ("x",):
             given: dict[str, Any] = {one.name: value}
@@ -97,8 +97,8 @@ def test_every_declared_parameter_is_sent() -> None:
             assert import_request(call).get_query_params().get(one.api, one.off) == sent
 
 
-def test_what_is_left_open_is_left_out() -> None:
-    """The service's own defaults count then."""
+def test_unset_parameters_are_not_sent() -> None:
+    """The defaults of the service apply."""
     sent = import_request(adapters.import_call()).get_query_params()
     assert set(sent) == {
         "RegionId",
@@ -140,7 +140,7 @@ def _task(**fields: Any) -> dict[str, Any]:
         ("", TaskStatus.UNKNOWN),
     ],
 )
-def test_a_status_is_known_or_kept(text: str, status: TaskStatus) -> None:
+def test_an_undocumented_status_is_unknown_and_its_text_is_kept(text: str, status: TaskStatus) -> None:
     """A word that is not documented is unknown, and kept as it is."""
     task = task_of(_task(TaskStatus=text))
     assert (task.status, task.status_text) == (status, text)
@@ -160,8 +160,8 @@ def test_a_status_is_known_or_kept(text: str, status: TaskStatus) -> None:
         ({}, None),
     ],
 )
-def test_a_percentage_is_read_or_unknown(fields: dict[str, Any], percent: int | None) -> None:
-    """Whether it is text or a number, under today's name or the old one."""
+def test_a_percentage_is_read_from_a_string_or_a_number(fields: dict[str, Any], percent: int | None) -> None:
+    """The field has a present and an old name; other values are unknown."""
     assert task_of(_task(**fields)).percent == percent
 
 
@@ -169,13 +169,13 @@ def test_a_percentage_is_read_or_unknown(fields: dict[str, Any], percent: int | 
     ("value", "can"),
     [(True, True), ("True", True), ("true", True), (False, False), ("False", False), ("", None), (None, None)],
 )
-def test_whether_a_task_can_be_cancelled(value: Any, can: bool | None) -> None:
-    """A bare boolean and its spellings."""
+def test_whether_a_task_can_be_cancelled_is_read(value: Any, can: bool | None) -> None:
+    """The value is a boolean or a string."""
     assert task_of(_task(SupportCancel=value)).can_cancel is can
 
 
-def test_the_reason_of_a_failure() -> None:
-    """Code and message are those of the operation that has them; an empty set leaves them empty."""
+def test_the_reason_of_a_failure_is_read_from_the_operation_that_has_one() -> None:
+    """Without one, code and message are empty."""
     operations = [{"ErrorCode": "", "ErrorMsg": ""}, {"ErrorCode": "ParameterInvalid", "ErrorMsg": "why"}]
     failed = task_of(_task(TaskStatus="Failed", OperationProgressSet={"OperationProgress": operations}))
     assert (failed.error_code, failed.error_message) == ("ParameterInvalid", "why")
@@ -185,8 +185,8 @@ def test_the_reason_of_a_failure() -> None:
         assert (bare.error_code, bare.error_message) == ("", "")
 
 
-def test_an_image_as_it_is_documented() -> None:
-    """Every field that the engine uses, under its name in answers (TagKey and not Key)."""
+def test_the_documented_fields_of_an_image_are_read() -> None:
+    """Tags have TagKey in answers, and Key in requests."""
     image = image_of(
         {
             "ImageId": "m-1",
@@ -211,16 +211,16 @@ def test_an_image_as_it_is_documented() -> None:
     ]
 
 
-def test_an_image_with_next_to_nothing() -> None:
-    """Missing fields are unknown, and no failure."""
+def test_missing_fields_of_an_image_are_unknown() -> None:
+    """They are no failure."""
     image = image_of({"ImageId": "m-1"})
     assert (image.status, image.percent, image.size_gib, image.usable) == ("", None, None, None)
     assert not image.tags
     assert image.detection == ()
 
 
-def test_an_id_is_one_word() -> None:
-    """For any answer, the id is safe to print and to paste into commands."""
+def test_an_id_has_no_spaces_and_control_characters() -> None:
+    """The id is the result on stdout, and is pasted into commands."""
     odd = "m-1\n\x1b[31mrm -rf /"
     assert image_of({"ImageId": odd, "Status": "Available"}).image_id == "m-1[31mrm-rf/"
     assert task_of({"TaskId": odd, "TaskStatus": "Finished"}).task_id == "m-1[31mrm-rf/"

@@ -1,4 +1,4 @@
-"""Tests of the URL of each service."""
+"""Tests of the endpoints of the services."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from aliyun_import.errors import UsageError
 from tests.rows import each_row
 
 
-def test_every_service_is_reached_over_https() -> None:
-    """With nothing but a region, each service has its documented host, over https."""
+def test_the_default_endpoints_use_https() -> None:
+    """A region alone gives the documented host of each service."""
     found = resolve_endpoints("eu-central-1")
     assert found.oss == found.oss_regional == "https://oss-eu-central-1.aliyuncs.com"
     assert found.oss_style is OssStyle.VIRTUAL
@@ -26,13 +26,13 @@ def test_every_service_is_reached_over_https() -> None:
         ("accelerate", "https://oss-accelerate.aliyuncs.com"),
     ],
 )
-def test_oss_has_other_endpoint_types(endpoint_type: str, url: str) -> None:
+def test_the_endpoint_type_selects_the_endpoint_of_oss(endpoint_type: str, url: str) -> None:
     """The type chooses among OSS's endpoints."""
     assert resolve_endpoints("cn-hangzhou", oss_endpoint_type=endpoint_type).oss == url
 
 
-def test_a_bucket_is_not_made_through_the_acceleration_endpoint() -> None:
-    """OSS refuses that, so PutBucket keeps the region's endpoint."""
+def test_a_bucket_is_not_created_through_the_acceleration_endpoint() -> None:
+    """OSS refuses that, so PutBucket uses the endpoint of the region."""
     found = resolve_endpoints("cn-hangzhou", oss_endpoint_type="accelerate")
     assert found.oss_regional == "https://oss-cn-hangzhou.aliyuncs.com"
 
@@ -45,14 +45,14 @@ def test_a_bucket_is_not_made_through_the_acceleration_endpoint() -> None:
         ("cn-shenzhen-finance-1", "oss-cn-szfinance", "oss-cn-shenzhen-finance-1-internal"),
     ],
 )
-def test_finance_regions_have_odd_hosts(region: str, public: str, internal: str) -> None:
+def test_finance_regions_have_irregular_hosts(region: str, public: str, internal: str) -> None:
     """Their OSS hosts do not follow the rule."""
     assert resolve_endpoints(region).oss == f"https://{public}.aliyuncs.com"
     assert internal_oss_url(region) == f"https://{internal}.aliyuncs.com"
 
 
 def test_a_region_without_a_public_endpoint_is_an_error() -> None:
-    """Beijing's finance region is reached from within only."""
+    """The finance region of Beijing has an internal endpoint only."""
     with pytest.raises(UsageError) as caught:
         resolve_endpoints("cn-beijing-finance-1")
     assert caught.value.code == "endpoint-unknown"
@@ -62,26 +62,26 @@ def test_a_region_without_a_public_endpoint_is_an_error() -> None:
     assert resolve_endpoints("cn-beijing-finance-1", oss_endpoint="https://d.example.com", oss_cname=True).oss
 
 
-def test_ecs_in_hangzhou_finance_answers_on_the_central_host() -> None:
-    """That region has no regional host."""
+def test_ecs_in_hangzhou_finance_has_the_central_endpoint() -> None:
+    """The region has no ECS endpoint of its own."""
     assert resolve_endpoints("cn-hangzhou-finance").ecs == "https://ecs.aliyuncs.com"
 
 
-def test_one_url_serves_all() -> None:
-    """--endpoint-url leads every service to one host, OSS in path style."""
+def test_endpoint_url_is_used_for_all_services() -> None:
+    """OSS is used in path style."""
     found = resolve_endpoints("cn-hangzhou", endpoint_url="http://sandbox.example.com:8080/", allow_insecure=True)
     assert {found.oss, found.oss_regional, found.ecs, found.ram, found.sts} == {"http://sandbox.example.com:8080"}
     assert found.oss_style is found.oss_regional_style is OssStyle.PATH
 
 
-def test_an_override_beats_the_url_for_its_service() -> None:
-    """ALIYUN_IMPORT_ENDPOINT_URL_ECS counts for ECS alone."""
+def test_an_override_has_priority_over_endpoint_url() -> None:
+    """ALIYUN_IMPORT_ENDPOINT_URL_ECS applies to ECS only."""
     found = resolve_endpoints("cn-hangzhou", endpoint_url="https://a:1", overrides={"ECS": "https://b:2", "OSS": ""})
     assert (found.oss, found.ecs, found.ram) == ("https://a:1", "https://b:2", "https://a:1")
 
 
-def test_a_custom_domain_is_used_for_data_and_not_for_making_buckets() -> None:
-    """With --oss-cname the domain means the bucket, and OSS creates no bucket through it."""
+def test_a_custom_domain_is_not_used_to_create_buckets() -> None:
+    """With --oss-cname the domain is bound to one bucket."""
     found = resolve_endpoints("cn-hangzhou", oss_endpoint="disks.example.com", oss_cname=True)
     assert (found.oss, found.oss_style) == ("https://disks.example.com", OssStyle.CNAME)
     assert (found.oss_regional, found.oss_regional_style) == (
@@ -90,16 +90,16 @@ def test_a_custom_domain_is_used_for_data_and_not_for_making_buckets() -> None:
     )
 
 
-def test_an_oss_endpoint_of_the_users_choice() -> None:
-    """--oss-endpoint without --oss-cname is an endpoint of OSS, and buckets are made there as well."""
+def test_oss_endpoint_without_cname_is_used_for_all_requests_to_oss() -> None:
+    """Buckets are created there, too."""
     found = resolve_endpoints("cn-hangzhou", oss_endpoint="https://cn-hangzhou.oss.aliyuncs.com")
     assert found.oss == found.oss_regional == "https://cn-hangzhou.oss.aliyuncs.com"
     assert found.oss_style is OssStyle.VIRTUAL
 
 
 @each_row("region", ["", "CN-HANGZHOU", "cn_hangzhou", "evil.example.com/", "cn-hangzhou@x", "hangzhou"])
-def test_a_region_that_is_none_is_refused(region: str) -> None:
-    """A region becomes part of host names, so its form is checked."""
+def test_an_invalid_region_is_refused(region: str) -> None:
+    """The region becomes part of host names."""
     with pytest.raises(UsageError) as caught:
         resolve_endpoints(region)
     assert caught.value.code == "region-invalid"
@@ -122,8 +122,8 @@ def test_a_region_that_is_none_is_refused(region: str) -> None:
         "https://a b",
     ],
 )
-def test_an_unusable_url_is_refused_and_not_repeated(url: str) -> None:
-    """The message names the option and not the URL, which may hold a password."""
+def test_an_invalid_url_is_refused_and_not_repeated(url: str) -> None:
+    """The message names the option and not the URL, which may contain a password."""
     with pytest.raises(UsageError) as caught:
         resolve_endpoints("cn-hangzhou", endpoint_url=url)
     assert caught.value.code == "endpoint-invalid"
@@ -140,8 +140,8 @@ def test_an_unusable_url_is_refused_and_not_repeated(url: str) -> None:
         ("oss-us-west-1-internal.aliyuncs.com", "us-west-1"),
     ],
 )
-def test_a_location_names_a_region(location: str, region: str) -> None:
-    """Buckets and endpoints state their region in OSS's spelling."""
+def test_the_region_is_derived_from_a_location(location: str, region: str) -> None:
+    """Buckets and endpoints contain the region in OSS's spelling."""
     assert region_of_location(location) == region
 
 
@@ -158,7 +158,7 @@ def test_a_location_names_a_region(location: str, region: str) -> None:
         ("https://localhost.example.com", False),
     ],
 )
-def test_loopback_is_this_machine(url: str, local: bool) -> None:
+def test_only_loopback_addresses_are_this_machine(url: str, local: bool) -> None:
     """Only this very machine counts."""
     assert is_loopback(url) is local
 
@@ -188,15 +188,15 @@ def test_http_to_another_machine_is_refused(given: dict[str, Any]) -> None:
         ("http://[::1]:8080", "http://[::1]:8080"),
     ],
 )
-def test_an_ipv6_address_stands_in_brackets(url: str, plain: str) -> None:
-    """As an endpoint of all services, and of OSS, where no bucket can stand before it."""
+def test_an_ipv6_address_is_written_in_brackets(url: str, plain: str) -> None:
+    """OSS is used in path style with it, because a bucket can't precede an address."""
     assert resolve_endpoints("cn-hangzhou", endpoint_url=url).ecs == plain
     found = resolve_endpoints("cn-hangzhou", oss_endpoint=url)
     assert (found.oss, found.oss_style) == (plain, OssStyle.PATH)
 
 
-def test_a_loopback_endpoint_names_its_scheme() -> None:
-    """A URL without a scheme means https, which a sandbox on this machine does not use."""
+def test_a_loopback_endpoint_without_a_scheme_is_refused() -> None:
+    """The default scheme https is not that of a sandbox on this machine."""
     for url in ("127.0.0.1:8701", "localhost:8701", "[::1]:8701"):
         with pytest.raises(UsageError) as caught:
             resolve_endpoints("cn-hangzhou", endpoint_url=url)

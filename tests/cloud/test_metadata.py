@@ -1,4 +1,4 @@
-"""Tests of the instance metadata, against a small service on this machine."""
+"""Tests of the instance metadata, with a small service on this machine."""
 
 import socket
 from contextlib import AbstractContextManager
@@ -10,12 +10,12 @@ from tests.rows import each_row
 ON: dict[str, str] = {}
 
 
-def _service(role: str = "builder", *, tokens: bool = True) -> AbstractContextManager[int]:
+def _metadata_service(role: str = "builder", *, tokens: bool = True) -> AbstractContextManager[int]:
     def handle(connection: socket.socket) -> None:
         head = servers.read_head(connection)
-        asked_token = head.startswith(b"PUT /latest/api/token")
+        requests_token = head.startswith(b"PUT /latest/api/token")
         has_token = b"X-aliyun-ecs-metadata-token: TOKEN" in head
-        if asked_token:
+        if requests_token:
             status, text = ("200 OK", "TOKEN") if tokens else ("404 Not Found", "")
         elif tokens and not has_token:
             status, text = "403 Forbidden", ""
@@ -30,37 +30,37 @@ def _service(role: str = "builder", *, tokens: bool = True) -> AbstractContextMa
 
 
 @each_row("tokens", [True, False])
-def test_the_region_of_an_instance(tokens: bool) -> None:
-    """It is read with a token if the service requires one, and without if it has none."""
-    with _service(tokens=tokens) as port:
+def test_the_region_is_read_with_or_without_a_token(tokens: bool) -> None:
+    """A token is used if the service has one."""
+    with _metadata_service(tokens=tokens) as port:
         assert metadata.region_here(ON, host="127.0.0.1", port=port) == "cn-hangzhou"
 
 
-def test_the_role_of_an_instance() -> None:
+def test_the_role_of_an_instance_is_read_if_it_has_one() -> None:
     """An instance with a role names it; one without has none."""
-    with _service() as port:
+    with _metadata_service() as port:
         assert metadata.role_here(ON, host="127.0.0.1", port=port) == "builder"
-    with _service(role="") as port:
+    with _metadata_service(role="") as port:
         assert metadata.role_here(ON, host="127.0.0.1", port=port) is None
 
 
-def test_elsewhere_there_is_no_answer() -> None:
+def test_without_a_metadata_service_the_region_is_unknown() -> None:
     """Where nothing listens, this is no instance."""
-    with _service() as port:
+    with _metadata_service() as port:
         pass
     assert metadata.region_here(ON, host="127.0.0.1", port=port) is None
 
 
-def test_a_question_that_is_switched_off_is_not_asked() -> None:
-    """ALIBABA_CLOUD_ECS_METADATA_DISABLED=true keeps the service from being asked at all."""
-    with _service() as port:
+def test_a_disabled_metadata_service_is_not_read() -> None:
+    """ALIBABA_CLOUD_ECS_METADATA_DISABLED=true disables it."""
+    with _metadata_service() as port:
         off = {"ALIBABA_CLOUD_ECS_METADATA_DISABLED": "TRUE"}
         assert metadata.region_here(off, host="127.0.0.1", port=port) is None
 
 
-def test_the_internal_endpoint_counts_in_its_own_region_only() -> None:
-    """It must answer, and the instance must stand in the region."""
-    with _service() as port:
+def test_the_internal_endpoint_is_used_only_in_the_same_region() -> None:
+    """It must answer, and the instance must be in the region."""
+    with _metadata_service() as port:
 
         def answers(region: str, url: str) -> bool:
             return metadata.internal_endpoint_answers(region, url, environment=ON, host="127.0.0.1", port=port)

@@ -1,4 +1,4 @@
-"""Operations and permissions: what the adapters send is what is declared, granted and documented."""
+"""Tests that the operations of the adapters are declared, granted and documented."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -53,7 +53,7 @@ ARGUMENTS: Mapping[Any, object] = {
 
 
 def _call_every_method(service: object, protocol: type) -> None:
-    """Call each method of an interface once; what it returns or raises is of no interest here."""
+    """Call each method of an interface once; results and errors are ignored."""
     for name, method in getmembers(protocol, isfunction):
         if name.startswith("_"):
             continue
@@ -70,8 +70,8 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
         yield running
 
 
-def test_the_adapters_send_what_is_declared_and_nothing_else(sandbox: Sandbox) -> None:
-    """The service sees exactly the declared operations when every method of every interface is called."""
+def test_the_adapters_send_exactly_the_declared_operations(sandbox: Sandbox) -> None:
+    """Every method of every interface is called once."""
     _call_every_method(adapters.store(sandbox), ObjectStore)
     _call_every_method(adapters.roles(sandbox), RoleService)
     _call_every_method(adapters.images(sandbox), ImageService)
@@ -88,29 +88,29 @@ def test_an_undeclared_operation_is_not_sent(sandbox: Sandbox) -> None:
     assert not sandbox.requests.entries("GetBucketLocation")
 
 
-def test_every_operation_has_its_permissions() -> None:
+def test_every_operation_but_getcalleridentity_needs_a_permission() -> None:
     """Each operation but GetCallerIdentity needs a permission."""
     assert {one for one in OPERATIONS if not permissions_of(one)} == {"GetCallerIdentity"}
     assert permissions_of("UploadPartCopy") == ("oss:GetObject", "oss:PutObject")
     assert permissions_of("ImportImage") == ("ecs:ImportImage",)
 
 
-def test_the_policy_grants_the_permissions_and_no_other() -> None:
-    """What is granted is what the declared operations need, once each."""
+def test_the_policy_grants_exactly_the_needed_permissions() -> None:
+    """Each is granted once."""
     granted = [action for statement in user_policy("BUCKET")["Statement"] for action in statement["Action"]]
     assert sorted(granted) == sorted(permission.name for permission in PERMISSIONS)
     assert len(granted) == len(set(granted))
 
 
-def test_the_policy_of_boot_tests_grants_their_permissions_and_no_other() -> None:
-    """Who imports images is not given the right to start instances."""
+def test_the_policy_of_boot_tests_grants_exactly_their_permissions() -> None:
+    """The policy for imports does not permit to start instances."""
     granted = [action for statement in boot_test_policy()["Statement"] for action in statement["Action"]]
     assert sorted(granted) == sorted({permission.name for permission in BOOT_TEST_PERMISSIONS})
     assert "ecs:RunInstances" in granted
     assert "ecs:RunInstances" not in json.dumps(user_policy())
 
 
-def test_a_resource_has_one_statement() -> None:
+def test_the_policy_has_one_statement_per_resource() -> None:
     """The permissions on one kind of resource are beside each other, so that the policy has one statement for them."""
     kinds = [permission.resource for permission in PERMISSIONS]
     assert len(user_policy()["Statement"]) == len(set(kinds))

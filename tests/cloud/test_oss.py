@@ -1,4 +1,4 @@
-"""Tests of the bucket beyond the contract: other owners and regions, permissions, versions, pages."""
+"""Tests of the OSS client beyond the contract: other owners and regions, permissions, versions, pages."""
 
 import socket
 
@@ -16,11 +16,11 @@ from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
 from tests.cloud import adapters, servers
 
-OTHER = AccessKey(id="SANDBOX-OTHER", secret="OTHER-SECRET", account_id="1000000000000009")
+OTHER_KEY = AccessKey(id="SANDBOX-OTHER", secret="OTHER-SECRET", account_id="1000000000000009")
 
 
-def test_a_bucket_is_made_private_and_standard(sandbox: Sandbox) -> None:
-    """Making it twice is fine."""
+def test_a_bucket_is_created_private_and_standard(sandbox: Sandbox) -> None:
+    """A second creation is no error."""
     opened = adapters.store(sandbox)
     assert opened.bucket_info() is None
     opened.create_bucket()
@@ -30,19 +30,19 @@ def test_a_bucket_is_made_private_and_standard(sandbox: Sandbox) -> None:
     assert (info.acl, info.storage_class, info.owner_id) == ("private", "Standard", sandbox.account_id)
 
 
-def test_the_bucket_of_another_account(sandbox: Sandbox) -> None:
-    """It can neither be looked at nor made again, and the remedy leads to another name."""
+def test_the_bucket_of_another_account_is_an_error(sandbox: Sandbox) -> None:
+    """It can neither be described nor created, and the remedy is another name."""
     sandbox.state.part(OssState).add_bucket(adapters.BUCKET, region="cn-hangzhou", owner_id="1000000000000009")
-    with pytest.raises(AccessError) as looked:
+    with pytest.raises(AccessError) as info_error:
         adapters.store(sandbox).bucket_info()
-    assert "another --bucket" in str(looked.value.remedy)
-    with pytest.raises(RefusedError) as made:
+    assert "another --bucket" in str(info_error.value.remedy)
+    with pytest.raises(RefusedError) as create_error:
         adapters.store(sandbox).create_bucket()
-    assert made.value.code == "bucket-taken"
+    assert create_error.value.code == "bucket-taken"
 
 
-def test_a_bucket_of_another_region_names_its_region(sandbox: Sandbox) -> None:
-    """Reading, creating and writing to it all name its real region."""
+def test_the_error_of_a_bucket_in_another_region_names_that_region(sandbox: Sandbox) -> None:
+    """It is raised by bucket_info, create_bucket and put."""
     adapters.create_store(sandbox)
     elsewhere = adapters.store(sandbox, region="cn-shanghai")
     for act in (elsewhere.bucket_info, elsewhere.create_bucket, lambda: elsewhere.put("k", b"x")):
@@ -53,7 +53,7 @@ def test_a_bucket_of_another_region_names_its_region(sandbox: Sandbox) -> None:
 
 
 def test_a_missing_right_is_named(sandbox: Sandbox) -> None:
-    """AccessDenied names the right that the operation needs, for HEAD as well."""
+    """AccessDenied names the right that the operation needs, for HEAD, too."""
     opened = adapters.create_store(sandbox)
     sandbox.state.deny("oss:GetObject", "oss:PutObject", "oss:ListParts")
     for act, right in (
@@ -67,14 +67,14 @@ def test_a_missing_right_is_named(sandbox: Sandbox) -> None:
         assert right in str(caught.value.remedy)
 
 
-def test_a_head_in_a_bucket_that_is_not_there_is_an_error(sandbox: Sandbox) -> None:
-    """Only a missing object is None; HEAD errors have no body, and are read from their header."""
+def test_head_in_a_missing_bucket_is_an_error(sandbox: Sandbox) -> None:
+    """Only a missing object is None; errors of HEAD have no body, and are read from their header."""
     with pytest.raises(RefusedError) as caught:
         adapters.store(sandbox).head("k")
     assert caught.value.code == "bucket-missing"
 
 
-def test_keys_that_are_wrong(sandbox: Sandbox) -> None:
+def test_an_unknown_key_and_a_wrong_secret_have_different_errors(sandbox: Sandbox) -> None:
     """An unknown key and a wrong secret have different errors."""
     unknown = AccessKey(id="SANDBOX-NOBODY", secret="x")
     wrong = AccessKey(id=sandbox.access_key.id, secret="x")
@@ -90,8 +90,8 @@ def test_keys_that_are_wrong(sandbox: Sandbox) -> None:
             assert caught.value.code == code
 
 
-def test_the_error_states_how_wrong_the_clock_is(sandbox: Sandbox) -> None:
-    """The error states that the clock is twenty minutes behind OSS; the RPC services have the same code."""
+def test_the_error_states_the_clock_difference(sandbox: Sandbox) -> None:
+    """It is twenty minutes behind OSS; the RPC services have the same code."""
     sandbox.clock.set_skew(20 * 60 + 30)
     with pytest.raises(AccessError) as oss:
         adapters.store(sandbox).bucket_info()
@@ -102,8 +102,8 @@ def test_the_error_states_how_wrong_the_clock_is(sandbox: Sandbox) -> None:
     assert oss.value.code == sts.value.code == "clock-skewed"
 
 
-def test_the_public_endpoint_may_be_forbidden(sandbox: Sandbox) -> None:
-    """Newer accounts are led to a custom domain or the internal endpoint; managing the bucket still works."""
+def test_a_forbidden_public_endpoint_has_its_error(sandbox: Sandbox) -> None:
+    """New accounts must use a custom domain or the internal endpoint; management of the bucket still works."""
     opened = adapters.create_store(sandbox)
     sandbox.state.configure(public_endpoint_forbidden=True)
     assert opened.bucket_info()
@@ -114,8 +114,8 @@ def test_the_public_endpoint_may_be_forbidden(sandbox: Sandbox) -> None:
     assert "--oss-endpoint-type internal" in str(caught.value.remedy)
 
 
-def test_a_busy_store_says_how_long_to_stay_away(sandbox: Sandbox) -> None:
-    """The delay that OSS wishes for, in milliseconds, is kept in seconds."""
+def test_a_throttled_request_has_the_requested_wait(sandbox: Sandbox) -> None:
+    """OSS states it in milliseconds, the error in seconds."""
     opened = adapters.create_store(sandbox)
     sandbox.faults.add(Fault(operation="GetObject", headers={"x-oss-qos-delay-time": "2500"}))
     with pytest.raises(TransientError) as caught:
@@ -123,8 +123,8 @@ def test_a_busy_store_says_how_long_to_stay_away(sandbox: Sandbox) -> None:
     assert (caught.value.code, caught.value.retry_after_s) == ("throttled", 2.5)
 
 
-def test_an_old_version_can_be_removed(sandbox: Sandbox) -> None:
-    """In a bucket with versions, the one that was written is removed for good by its version id."""
+def test_a_version_is_deleted_by_its_id(sandbox: Sandbox) -> None:
+    """In a bucket with versions, only that removes its bytes."""
     opened = adapters.create_store(sandbox)
     sandbox.state.part(OssState).change(adapters.BUCKET, versioning="Enabled")
     put = opened.put("k", b"x")
@@ -134,8 +134,8 @@ def test_an_old_version_can_be_removed(sandbox: Sandbox) -> None:
     assert sandbox.requests.entries("DeleteObject")[-1].target.endswith(f"versionId={put.version_id}")
 
 
-def test_long_lists_come_in_pages(sandbox: Sandbox) -> None:
-    """Objects beyond a page of 1000 are all listed, once each and in order."""
+def test_all_pages_of_objects_are_listed(sandbox: Sandbox) -> None:
+    """More than 1000 objects are listed once each, and in order."""
     opened = adapters.create_store(sandbox)
     oss = sandbox.state.part(OssState)
     bucket = oss.buckets[adapters.BUCKET]
@@ -149,24 +149,24 @@ def test_long_lists_come_in_pages(sandbox: Sandbox) -> None:
     assert found[0].etag == first.etag
 
 
-def test_a_name_that_no_bucket_can_have() -> None:
-    """It is refused before anything is asked."""
+def test_an_invalid_bucket_name_is_refused_before_any_request() -> None:
+    """No request is sent."""
     found = resolve_endpoints("cn-hangzhou", endpoint_url="http://127.0.0.1:9")
     with pytest.raises(UsageError) as caught:
         OssStore("No_Bucket", endpoints=found, credentials=adapters.any_credentials()).bucket_info()
     assert caught.value.code == "bucket-name-invalid"
 
 
-def test_an_endpoint_by_name_is_asked_in_path_style(sandbox: Sandbox) -> None:
-    """--endpoint-url keeps the bucket in the path for host names too, where oss2 would put it into the host."""
+def test_endpoint_url_with_a_host_name_is_used_in_path_style(sandbox: Sandbox) -> None:
+    """oss2 would put the bucket into the host name."""
     url = f"http://box.localhost:{sandbox.port}"
     found = resolve_endpoints("cn-hangzhou", endpoint_url=url)
     opened = OssStore(adapters.BUCKET, endpoints=found, credentials=adapters.credentials(sandbox))
     assert opened._client._url_of("GetObject", "a/b") == f"{url}/{adapters.BUCKET}/a%2Fb"
 
 
-def test_a_custom_domain_stands_for_the_bucket() -> None:
-    """With --oss-cname the bucket is not in the URL, except where it is made."""
+def test_with_a_custom_domain_the_bucket_is_not_in_the_url() -> None:
+    """Except for PutBucket."""
     found = resolve_endpoints("cn-hangzhou", oss_endpoint="disks.example.com", oss_cname=True)
     opened = OssStore(adapters.BUCKET, endpoints=found, credentials=adapters.any_credentials())
     assert opened._client._url_of("PutObject", "k") == "https://disks.example.com/k"
@@ -174,7 +174,7 @@ def test_a_custom_domain_stands_for_the_bucket() -> None:
 
 
 def test_a_custom_domain_of_another_bucket_is_no_wrong_secret() -> None:
-    """OSS computes the signature for the bucket of the domain, so it reports a wrong secret."""
+    """OSS computes the signature with the bucket of the domain, so it reports a wrong secret."""
     body = b"<Error><Code>SignatureDoesNotMatch</Code><Message>m</Message></Error>"
     head = b"HTTP/1.1 403 Forbidden\r\nx-oss-request-id: R-1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
 

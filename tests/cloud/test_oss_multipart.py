@@ -1,4 +1,4 @@
-"""Tests of parts: streamed, refused, corrupted, lost."""
+"""Tests of parts: streamed, refused, corrupted, and with lost answers."""
 
 import socket
 import threading
@@ -19,8 +19,8 @@ from tests.cloud import adapters, servers
 MIB = 1 << 20
 
 
-class Endless:
-    """A body of one buffer that is given again and again, with other bytes each time."""
+class RepeatedBuffer:
+    """A body that yields the same buffer several times, with other bytes each time."""
 
     def __init__(self, times: int) -> None:
         self._times = times
@@ -31,13 +31,13 @@ class Endless:
 
     def __iter__(self) -> Iterator[memoryview]:
         for number in range(self._times):
-            # The buffer is used again, as the engine's is: bytes that were kept for later would be wrong ones.
+            # The buffer is reused, as in an upload: chunks that the client kept would have changed.
             self._buffer[:] = bytes([number % 251]) * MIB
             yield memoryview(self._buffer)
 
 
 def test_a_part_is_sent_with_its_length_and_in_chunks() -> None:
-    """Content-Length and no chunked coding; each chunk is sent before the next is read, none is kept or joined."""
+    """It has Content-Length; each chunk is sent before the next is read, and none is kept."""
     seen: dict[str, bytes] = {}
     crc = 0
 
@@ -45,37 +45,37 @@ def test_a_part_is_sent_with_its_length_and_in_chunks() -> None:
         nonlocal crc
         head, _, body = servers.read_head(connection).partition(b"\r\n\r\n")
         seen["head"] = head.lower()
-        left = 24 * MIB - len(body)
+        remaining = 24 * MIB - len(body)
         crc = crc64.xz(body)
-        while left:
+        while remaining:
             piece = connection.recv(MIB)
             crc = crc64.xz(piece, crc)
-            left -= len(piece)
+            remaining -= len(piece)
         connection.sendall(b'HTTP/1.1 200 OK\r\nx-oss-request-id: R\r\nETag: "E"\r\nContent-Length: 0\r\n\r\n')
 
     with servers.serve(handle) as port:
         found = resolve_endpoints("cn-hangzhou", endpoint_url=f"http://127.0.0.1:{port}")
         opened = OssStore(adapters.BUCKET, endpoints=found, credentials=adapters.any_credentials())
-        part = opened.send_part("k", "u", number=1, body=Endless(24))
+        part = opened.send_part("k", "u", number=1, body=RepeatedBuffer(24))
     assert b"content-length: %d" % (24 * MIB) in seen["head"]
     assert b"transfer-encoding" not in seen["head"]
     assert b"expect" not in seen["head"]
     expected = 0
-    for chunk in Endless(24):
+    for chunk in RepeatedBuffer(24):
         expected = crc64.xz(bytes(chunk), expected)
     assert crc == expected
     assert (part.etag, part.crc64, part.size_bytes) == ("E", None, 24 * MIB)
 
 
-def test_what_the_body_raises_comes_out_as_it_is(sandbox: Sandbox) -> None:
-    """A read error in the middle of a part is neither wrapped nor taken for trouble of the network."""
+def test_an_error_of_the_body_is_raised_unchanged(sandbox: Sandbox) -> None:
+    """A read error in the middle of a part is not a failure of the network."""
     opened = adapters.create_store(sandbox)
     upload_id = opened.start_upload("k")
     failure = DiskError("Reading failed.", code="read-error", remedy=None)
     with pytest.raises(DiskError) as caught:
         opened.send_part("k", upload_id, number=1, body=adapters.Body([bytes(MIB)] * 3, fail=failure))
     assert caught.value is failure
-    # The connection with half a request on it is not used again.
+    # The connection with an incomplete request is not reused.
     assert opened.send_part("k", upload_id, number=1, body=adapters.Body([b"x"])).size_bytes == 1
 
 
@@ -91,7 +91,7 @@ def test_what_the_body_raises_comes_out_as_it_is(sandbox: Sandbox) -> None:
     ids=lambda value: value.effect if isinstance(value, Fault) else value,
 )
 def test_one_attempt_is_one_request(fault: Fault, code: str, sandbox: Sandbox) -> None:
-    """A transient failure is raised at once; nothing is retried here."""
+    """A transient failure is raised at once; the client does not retry."""
     opened = adapters.create_store(sandbox)
     upload_id = opened.start_upload("k")
     sandbox.faults.add(fault)
@@ -105,8 +105,8 @@ def test_one_attempt_is_one_request(fault: Fault, code: str, sandbox: Sandbox) -
     assert opened.send_part("k", upload_id, number=1, body=body).crc64 == crc64.xz(bytes(8 * MIB))
 
 
-def test_what_oss_says_about_bytes_is_handed_on(sandbox: Sandbox) -> None:
-    """A wrong CRC, and none, reach the engine as they are: it compares."""
+def test_the_crc_of_oss_is_returned_unchanged(sandbox: Sandbox) -> None:
+    """A wrong and a missing CRC are returned: the upload compares them."""
     opened = adapters.create_store(sandbox)
     upload_id = opened.start_upload("k")
     sandbox.faults.add(Fault(operation="UploadPart", effect="wrong-crc"))
@@ -117,7 +117,7 @@ def test_what_oss_says_about_bytes_is_handed_on(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("code", ["NotImplemented", "OperationNotSupported", "MethodNotAllowed"])
 def test_a_store_without_copies_has_its_error(code: str, sandbox: Sandbox) -> None:
-    """Each of the ways to refuse a copy is "copy-refused", for the engine to send the bytes instead."""
+    """Each refusal of copies is "copy-refused", so that the upload sends the bytes instead."""
     opened = adapters.create_store(sandbox)
     source = opened.put("source", bytes(1000))
     upload_id = opened.start_upload("k")
@@ -127,8 +127,8 @@ def test_a_store_without_copies_has_its_error(code: str, sandbox: Sandbox) -> No
     assert caught.value.code == "copy-refused"
 
 
-def test_without_the_right_to_read_the_source_bytes_are_sent(sandbox: Sandbox) -> None:
-    """Copying needs the right to read; sending does not, so its lack is no end."""
+def test_without_the_right_to_read_the_source_a_copy_is_refused(sandbox: Sandbox) -> None:
+    """Sending needs no right to read, so the upload can continue."""
     opened = adapters.create_store(sandbox)
     source = opened.put("source", bytes(1000))
     upload_id = opened.start_upload("k")
@@ -140,7 +140,7 @@ def test_without_the_right_to_read_the_source_bytes_are_sent(sandbox: Sandbox) -
 
 
 def test_all_pages_of_parts_are_listed(sandbox: Sandbox) -> None:
-    """More parts than a page of 1000 come back in order, each with its CRC-64."""
+    """More than 1000 parts are listed in order, each with its CRC-64."""
     opened = adapters.create_store(sandbox)
     upload_id = opened.start_upload("k")
     opened.send_part("k", upload_id, number=10_000, body=adapters.Body([b"x"]))
@@ -153,8 +153,8 @@ def test_all_pages_of_parts_are_listed(sandbox: Sandbox) -> None:
     assert [part.crc64 for part in found] == [*range(1, 1003), crc64.xz(b"x")]
 
 
-def test_many_threads_share_a_store(sandbox: Sandbox) -> None:
-    """Parts that are sent at once all arrive, over no more connections than there are workers."""
+def test_threads_can_share_a_store(sandbox: Sandbox) -> None:
+    """All parts that are sent at once are received."""
     opened = adapters.create_store(sandbox)
     upload_id = opened.start_upload("k")
     failures: list[AliyunImportError] = []
@@ -176,14 +176,14 @@ def test_many_threads_share_a_store(sandbox: Sandbox) -> None:
     assert crcs == [crc64.xz(bytes([one]) * 1000) for one in range(1, 41)]
 
 
-def test_an_answer_to_complete_that_is_lost_is_passing_trouble(sandbox: Sandbox) -> None:
-    """The object exists nevertheless, and the upload finds it."""
+def test_a_lost_answer_to_complete_is_a_transient_failure(sandbox: Sandbox) -> None:
+    """The object exists, so that the upload can find it."""
     opened = adapters.create_store(sandbox)
     upload_id = opened.start_upload("k")
     part = opened.send_part("k", upload_id, number=1, body=adapters.Body([b"abc"]))
     sandbox.faults.add(Fault(operation="CompleteMultipartUpload", effect="lose-answer"))
     with pytest.raises(TransientError):
         opened.complete("k", upload_id, (part,))
-    there = opened.head("k")
-    assert there is not None
-    assert there.crc64 == crc64.xz(b"abc")
+    stored = opened.head("k")
+    assert stored is not None
+    assert stored.crc64 == crc64.xz(b"abc")

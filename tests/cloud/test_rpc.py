@@ -1,4 +1,4 @@
-"""Tests of RPC calls: the keys that sign them, expired tokens, and what is logged."""
+"""Tests of RPC calls: keys, expired tokens, and logs."""
 
 import logging
 from dataclasses import replace
@@ -20,13 +20,15 @@ from tests.cloud.credentials.test_source import OFF, configure
 TEMPORARY = AccessKey(id="STS.SANDBOX", secret="TEMPORARY", token="TOKEN+/=hush", principal="assumed-role/r/s")
 
 
-def test_keys_of_the_environment_do_not_replace_ours(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The SDK prefers ALIYUN_ACCESS_KEY_ID to a given token; the variable is ignored here."""
+def test_keys_of_the_environment_do_not_replace_the_passed_ones(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SDK prefers ALIYUN_ACCESS_KEY_ID to a passed token."""
     monkeypatch.setenv("ALIYUN_ACCESS_KEY_ID", "somebody-elses")
     monkeypatch.setenv("ALIYUN_ACCESS_KEY_SECRET", "somebody-elses")
     sandbox.state.add_key(TEMPORARY)
-    me = adapters.identity(sandbox, TEMPORARY).whoami()
-    assert me.arn.endswith("assumed-role/r/s")
+    caller = adapters.identity(sandbox, TEMPORARY).whoami()
+    assert caller.arn.endswith("assumed-role/r/s")
 
 
 def _renewable(sandbox: Sandbox, home: Path) -> CredentialsSource:
@@ -50,7 +52,7 @@ def _renew(sandbox: Sandbox, home: Path) -> None:
 
 
 def test_an_expired_token_is_renewed_and_the_call_repeated(sandbox: Sandbox, tmp_path: Path) -> None:
-    """If the source has a newer token, RPC calls and OSS requests continue with it, also the body of a part."""
+    """If the source has a newer token, RPC calls and OSS requests use it, and the body of a part is sent again."""
     source = _renewable(sandbox, tmp_path)
     endpoints = adapters.endpoints(sandbox)
     identity = StsIdentity(endpoints=endpoints, credentials=source)
@@ -66,7 +68,7 @@ def test_an_expired_token_is_renewed_and_the_call_repeated(sandbox: Sandbox, tmp
 
 
 def test_an_expired_token_without_a_newer_one_is_an_error(sandbox: Sandbox, tmp_path: Path) -> None:
-    """The source is queried once, and the remedy is to renew the credentials."""
+    """One request is sent, and the remedy is to renew the token."""
     source = _renewable(sandbox, tmp_path)
     sandbox.state.expire_token(TEMPORARY.id)
     endpoints = adapters.endpoints(sandbox)
@@ -81,34 +83,34 @@ def test_an_expired_token_without_a_newer_one_is_an_error(sandbox: Sandbox, tmp_
         assert len(sandbox.requests.entries(operation)) == 1
 
 
-def test_a_signature_mismatch_without_a_colon_is_understood(sandbox: Sandbox) -> None:
-    """The SDK's own reading of this answer ends in an IndexError."""
+def test_a_signature_mismatch_without_a_colon_is_translated(sandbox: Sandbox) -> None:
+    """The SDK raises IndexError for this answer."""
     sandbox.faults.add(Fault(status=400, code="SignatureDoesNotMatch", message="no such mark in here"))
     with pytest.raises(AccessError) as caught:
         adapters.identity(sandbox).whoami()
     assert caught.value.code == "secret-wrong"
 
 
-def test_a_lost_connection_writes_no_token_anywhere(
+def test_a_lost_connection_does_not_disclose_the_token(
     sandbox: Sandbox, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The SDK writes the signed URL into its exception and its log; it is never shown, even with DEBUG=sdk."""
+    """The SDK puts the signed URL into its exception and its log, with DEBUG=sdk, too."""
     monkeypatch.setenv("DEBUG", "sdk")
     sandbox.state.add_key(TEMPORARY)
     sandbox.faults.add(Fault(effect="cut-before"))
     with pytest.raises(TransientError) as caught:
         adapters.images(sandbox, key=TEMPORARY).regions()
     adapters.images(sandbox, key=TEMPORARY).regions()
-    told = f"{caught.value} {caught.value.cause} {caught.value.details} {caught.value.__context__!r}"
+    texts = f"{caught.value} {caught.value.cause} {caught.value.details} {caught.value.__context__!r}"
     out, err = capfd.readouterr()
-    assert "hush" not in told
+    assert "hush" not in texts
     assert "Signature" not in caught.value.summary
     assert (out, err) == ("", "")
     assert logging.getLogger("aliyunsdkcore").propagate is False
 
 
-def test_the_errors_are_ours_alone(sandbox: Sandbox) -> None:
-    """No exception of an SDK is raised for any answer."""
+def test_all_errors_are_errors_of_the_tool(sandbox: Sandbox) -> None:
+    """No exception of an SDK is raised, whatever the answer."""
     for status, code in ((500, "InternalError"), (400, "Odd"), (403, "Forbidden.Odd"), (404, "Odd")):
         sandbox.faults.add(Fault(status=status, code=code, message="m"))
         with pytest.raises(AliyunImportError) as caught:

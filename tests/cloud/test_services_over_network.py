@@ -1,4 +1,4 @@
-"""Tests that all services go the same way: proxies, trusted certificates, failures of the network."""
+"""Tests that all services handle proxies, certificates and network failures in the same way."""
 
 import base64
 import socket
@@ -20,10 +20,10 @@ from tests.cloud.servers import write_certificate
 from tests.rows import each_row
 
 
-def test_a_proxy_of_the_environment_does_not_stand_before_a_sandbox(
+def test_a_sandbox_is_reached_without_the_proxy_of_the_environment(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both SDKs reach a loopback endpoint although the environment names a proxy that is not there."""
+    """Its endpoint is a loopback address, and the proxy does not exist."""
     for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     assert adapters.identity(sandbox).whoami().account_id == sandbox.account_id
@@ -31,13 +31,13 @@ def test_a_proxy_of_the_environment_does_not_stand_before_a_sandbox(
 
 
 def test_all_requests_use_https_and_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each service by its name, over https and with the proxy's login; no other host (no Location service)."""
-    asked: list[bytes] = []
+    """Each service has its own host and the login of the proxy; no other host (Location service) is used."""
+    requests: list[bytes] = []
 
     def refuse(connection: socket.socket) -> None:
         head = servers.read_head(connection)
         assert b"\r\nproxy-authorization: Basic bWU6cEB3\r\n" in head  # me:p@w
-        asked.append(head.split(b" HTTP")[0])
+        requests.append(head.split(b" HTTP")[0])
         connection.sendall(b"HTTP/1.1 407 Needs a password\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
     with servers.serve(refuse) as port:
@@ -45,7 +45,7 @@ def test_all_requests_use_https_and_the_proxy(monkeypatch: pytest.MonkeyPatch) -
             monkeypatch.delenv(name, raising=False)
         for name in ("HTTPS_PROXY", "HTTP_PROXY"):
             monkeypatch.setenv(name, f"http://me:p%40w@127.0.0.1:{port}")
-        # The SDK knows this region by no rule and in no table, and would ask the Location service for its endpoint.
+        # The SDK knows no endpoint of this region, and would request it from the Location service.
         found = resolve_endpoints("na-south-1")
         keys = adapters.any_credentials()
         for act in (
@@ -58,7 +58,7 @@ def test_all_requests_use_https_and_the_proxy(monkeypatch: pytest.MonkeyPatch) -
                 act()
             assert caught.value.code == "proxy-login"
             assert "NO_PROXY" in str(caught.value.remedy)
-    assert asked == [
+    assert requests == [
         b"CONNECT disks.oss-na-south-1.aliyuncs.com:443",
         b"CONNECT ecs.na-south-1.aliyuncs.com:443",
         b"CONNECT ram.aliyuncs.com:443",
@@ -66,8 +66,8 @@ def test_all_requests_use_https_and_the_proxy(monkeypatch: pytest.MonkeyPatch) -
     ]
 
 
-def test_a_proxys_login_may_have_any_characters(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In UTF-8, as curl and browsers send it, encoded in the URL or not."""
+def test_the_login_of_a_proxy_may_have_any_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is sent in UTF-8, as curl and browsers do, encoded in the URL or not."""
     heads: list[bytes] = []
 
     def refuse(connection: socket.socket) -> None:
@@ -86,8 +86,8 @@ def test_a_proxys_login_may_have_any_characters(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_parts_are_sent_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy gets the whole URL, and an early answer to a part is read through it."""
-    asked: list[bytes] = []
+    """The proxy receives the whole URL, and an early answer is read through it."""
+    requests: list[bytes] = []
     error = b"<Error><Code>UploadTrafficRateLimitExceeded</Code></Error>"
     answers = {
         b"partNumber=1": b'HTTP/1.1 200 OK\r\nx-oss-request-id: R\r\nETag: "E"\r\nConnection: close\r\n'
@@ -97,7 +97,7 @@ def test_parts_are_sent_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None
 
     def serve(connection: socket.socket) -> None:
         head, _, part = servers.read_head(connection).partition(b"\r\n\r\n")
-        asked.append(head.split(b"\r\n")[0])
+        requests.append(head.split(b"\r\n")[0])
         while len(part) < 8 << 20:
             part += connection.recv(1 << 20)
         connection.sendall(next(answer for number, answer in answers.items() if number in head))
@@ -111,7 +111,7 @@ def test_parts_are_sent_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None
         with pytest.raises(TransientError) as caught:
             opened.send_part("k", "u", number=2, body=part)
     assert caught.value.code == "throttled"
-    assert asked[0] == b"PUT http://oss.example.com/disks/k?partNumber=1&uploadId=u HTTP/1.1"
+    assert requests[0] == b"PUT http://oss.example.com/disks/k?partNumber=1&uploadId=u HTTP/1.1"
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def tls_sandbox(tmp_path: Path) -> Iterator[tuple[Sandbox, Path]]:
 
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "ALIBABA_CLOUD_CA_BUNDLE"])
-def test_one_variable_makes_both_sdks_trust(
+def test_each_variable_of_certificates_applies_to_all_services(
     variable: str, tls_sandbox: tuple[Sandbox, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A private certificate named by any one of the variables serves OSS and the RPC services alike."""
@@ -135,8 +135,8 @@ def test_one_variable_makes_both_sdks_trust(
     assert adapters.store(sandbox).bucket_info() is None
 
 
-def test_every_handshake_names_the_host() -> None:
-    """SNI is sent for OSS and for the RPC services; without it a shared server answers with another certificate."""
+def test_every_tls_handshake_has_sni() -> None:
+    """Without it a shared server answers with another certificate."""
     names: list[str | None] = []
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.sni_callback = lambda _socket, name, _context: names.append(name)
@@ -156,7 +156,7 @@ def test_every_handshake_names_the_host() -> None:
 def test_a_file_of_certificates_replaces_the_default(
     tls_sandbox: tuple[Sandbox, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither the system's certificates nor those of a variable that counts less."""
+    """It replaces those of the system and of variables with lower priority."""
     sandbox, certificate = tls_sandbox
     monkeypatch.setenv("ALIBABA_CLOUD_CA_BUNDLE", str(write_certificate(tmp_path / "other.pem")))
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
@@ -165,10 +165,10 @@ def test_a_file_of_certificates_replaces_the_default(
     assert caught.value.code == "certificate-untrusted"
 
 
-def test_an_untrusted_certificate_is_explained(
+def test_the_error_of_an_untrusted_certificate_has_a_remedy(
     tls_sandbox: tuple[Sandbox, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both SDKs' errors name the host and the variable to set, and are final."""
+    """It names the host and the variable to set, for OSS and the RPC services."""
     sandbox, _ = tls_sandbox
     for name in CA_VARIABLES:
         monkeypatch.delenv(name, raising=False)
@@ -180,8 +180,8 @@ def test_an_untrusted_certificate_is_explained(
         assert "REQUESTS_CA_BUNDLE" in str(caught.value.remedy)
 
 
-def test_nothing_listens(sandbox: Sandbox) -> None:
-    """A refused connection is passing trouble that names the host, for both SDKs."""
+def test_a_refused_connection_is_a_transient_failure(sandbox: Sandbox) -> None:
+    """It names the host, for OSS and the RPC services."""
     acts = (adapters.identity(sandbox).whoami, adapters.store(sandbox).bucket_info)
     sandbox.stop()
     for act in acts:
@@ -191,8 +191,8 @@ def test_nothing_listens(sandbox: Sandbox) -> None:
         assert caught.value.details["host"] == "127.0.0.1"
 
 
-def test_a_handshake_that_never_ends_is_a_connection_that_was_not_taken() -> None:
-    """Also for a part, which takes longer: it is not too large, and is not split."""
+def test_an_endless_handshake_is_a_connect_timeout() -> None:
+    """A part is not split for it, because it is not too large."""
 
     def listen(connection: socket.socket) -> None:
         while connection.recv(4096):
@@ -207,7 +207,7 @@ def test_a_handshake_that_never_ends_is_a_connection_that_was_not_taken() -> Non
         assert caught.value.code == "connect-timed-out"
 
 
-def test_a_silent_server_times_out() -> None:
+def test_a_server_without_an_answer_is_a_timeout() -> None:
     """A server that accepts the request and does not answer is a transient failure, for both SDKs."""
 
     def keep_silent(connection: socket.socket) -> None:
@@ -237,8 +237,8 @@ def test_a_silent_server_times_out() -> None:
         b"",  # closed
     ],
 )
-def test_an_answer_that_is_not_the_services_is_never_taken_for_one(answer: bytes) -> None:
-    """Web pages, gateways' errors, redirects and broken answers come out as errors of ours, from both SDKs."""
+def test_an_answer_of_another_server_is_an_error(answer: bytes) -> None:
+    """Web pages, gateway errors, redirects and incomplete answers are errors, for OSS and the RPC services."""
 
     def handle(connection: socket.socket) -> None:
         servers.read_head(connection)
@@ -257,8 +257,8 @@ def test_an_answer_that_is_not_the_services_is_never_taken_for_one(answer: bytes
             assert isinstance(caught.value, TransientError) or b"302" in answer
 
 
-def test_an_early_answer_is_heard_while_a_part_is_sent(tmp_path: Path) -> None:
-    """The answer of a server that refuses a part and closes is read, over http and over TLS."""
+def test_an_early_answer_is_read_while_a_part_is_sent(tmp_path: Path) -> None:
+    """The server refuses a part and closes the connection, over http and over TLS."""
     certificate = write_certificate(tmp_path / "certificate.pem")
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate)

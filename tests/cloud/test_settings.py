@@ -1,4 +1,4 @@
-"""Tests of proxies, trusted certificates, and the log: of each request one line without its query, and nothing else."""
+"""Tests of proxies, trusted certificates, and the log."""
 
 import logging
 import os
@@ -12,9 +12,9 @@ from aliyun_import.cloud.transport.settings import CA_VARIABLES, ca_bundle, logg
 from aliyun_import.errors import UsageError
 from tests.rows import each_row
 
-OUT = "https://oss-cn-hangzhou.aliyuncs.com"
+OSS_URL = "https://oss-cn-hangzhou.aliyuncs.com"
 PROXY = "http://proxy.example.com:3128"
-EVERYTHING = """
+LOG_SCRIPT = """
 import logging, sys
 from aliyun_import import api
 from aliyun_import.cloud.credentials import providers
@@ -35,40 +35,40 @@ print(len(names))
 @each_row(
     ("url", "environment", "proxy"),
     [
-        (OUT, {}, ""),
-        (OUT, {"HTTPS_PROXY": PROXY}, PROXY),
-        (OUT, {"https_proxy": PROXY}, PROXY),
-        (OUT, {"HTTP_PROXY": PROXY}, ""),
-        (OUT, {"ALL_PROXY": PROXY}, PROXY),
-        (OUT, {"HTTPS_PROXY": PROXY, "NO_PROXY": "aliyuncs.com"}, ""),
-        (OUT, {"HTTPS_PROXY": PROXY, "no_proxy": ".aliyuncs.com,example.org"}, ""),
-        (OUT, {"HTTPS_PROXY": PROXY, "NO_PROXY": "*"}, ""),
-        (OUT, {"HTTPS_PROXY": PROXY, "NO_PROXY": "example.org"}, PROXY),
+        (OSS_URL, {}, ""),
+        (OSS_URL, {"HTTPS_PROXY": PROXY}, PROXY),
+        (OSS_URL, {"https_proxy": PROXY}, PROXY),
+        (OSS_URL, {"HTTP_PROXY": PROXY}, ""),
+        (OSS_URL, {"ALL_PROXY": PROXY}, PROXY),
+        (OSS_URL, {"HTTPS_PROXY": PROXY, "NO_PROXY": "aliyuncs.com"}, ""),
+        (OSS_URL, {"HTTPS_PROXY": PROXY, "no_proxy": ".aliyuncs.com,example.org"}, ""),
+        (OSS_URL, {"HTTPS_PROXY": PROXY, "NO_PROXY": "*"}, ""),
+        (OSS_URL, {"HTTPS_PROXY": PROXY, "NO_PROXY": "example.org"}, PROXY),
         ("http://10.1.2.3:8080", {"HTTP_PROXY": PROXY, "NO_PROXY": "10.0.0.0/8"}, ""),
         ("http://11.1.2.3:8080", {"HTTP_PROXY": PROXY, "NO_PROXY": "10.0.0.0/8"}, PROXY),
         ("http://127.0.0.1:8080", {"HTTP_PROXY": PROXY}, ""),
         ("http://localhost:8080", {"http_proxy": PROXY}, ""),
-        (OUT, {"HTTPS_PROXY": PROXY, "NO_PROXY": "oss-cn-hangzhou.aliyuncs.com:443"}, ""),
-        (OUT, {"HTTPS_PROXY": PROXY, "NO_PROXY": "oss-cn-hangzhou.aliyuncs.com:8443"}, PROXY),
-        (OUT, {"HTTPS_PROXY": "proxy.example.com:3128"}, PROXY),
-        (OUT, {"HTTPS_PROXY": "me:hush@proxy.example.com:3128"}, "http://me:hush@proxy.example.com:3128"),
+        (OSS_URL, {"HTTPS_PROXY": PROXY, "NO_PROXY": "oss-cn-hangzhou.aliyuncs.com:443"}, ""),
+        (OSS_URL, {"HTTPS_PROXY": PROXY, "NO_PROXY": "oss-cn-hangzhou.aliyuncs.com:8443"}, PROXY),
+        (OSS_URL, {"HTTPS_PROXY": "proxy.example.com:3128"}, PROXY),
+        (OSS_URL, {"HTTPS_PROXY": "me:hush@proxy.example.com:3128"}, "http://me:hush@proxy.example.com:3128"),
         ("http://h.example.com", {"HTTP_PROXY": PROXY, "REQUEST_METHOD": "GET"}, ""),
         ("http://[::1]:8080", {"HTTP_PROXY": PROXY}, ""),
         ("http://100.100.100.200", {"HTTP_PROXY": PROXY, "ALL_PROXY": PROXY}, ""),
         ("http://169.254.169.254", {"HTTP_PROXY": PROXY}, ""),
         ("http://[fe80::1]:80", {"ALL_PROXY": PROXY}, ""),
-        (OUT, {"HTTPS_PROXY": f"  {PROXY}\n"}, PROXY),
-        (OUT, {"HTTPS_PROXY": " \t"}, ""),
-        (OUT, {"https_proxy": "", "HTTPS_PROXY": PROXY}, PROXY),
-        (OUT, {"https_proxy": "http://a.example:1", "HTTPS_PROXY": PROXY}, "http://a.example:1"),
-        (OUT, {"HTTPS_PROXY": "http://[2001:db8::1]:3128"}, "http://[2001:db8::1]:3128"),
-        (OUT, {"https_proxy": PROXY, "NO_PROXY": " example.org , .aliyuncs.com "}, ""),
-        (OUT, {"https_proxy": PROXY, "NO_PROXY": "example.org aliyuncs.com"}, ""),
-        (OUT, {"https_proxy": PROXY, "NO_PROXY": "*.aliyuncs.com"}, ""),
-        (OUT, {"https_proxy": PROXY, "NO_PROXY": "*.aliyuncs.com:443"}, ""),
-        (OUT, {"https_proxy": PROXY, "NO_PROXY": "ALIYUNCS.COM."}, ""),
-        (OUT, {"https_proxy": PROXY, "NO_PROXY": "uncs.com"}, PROXY),
-        (OUT, {"https_proxy": PROXY, "NO_PROXY": ",,:,.,*.,"}, PROXY),
+        (OSS_URL, {"HTTPS_PROXY": f"  {PROXY}\n"}, PROXY),
+        (OSS_URL, {"HTTPS_PROXY": " \t"}, ""),
+        (OSS_URL, {"https_proxy": "", "HTTPS_PROXY": PROXY}, PROXY),
+        (OSS_URL, {"https_proxy": "http://a.example:1", "HTTPS_PROXY": PROXY}, "http://a.example:1"),
+        (OSS_URL, {"HTTPS_PROXY": "http://[2001:db8::1]:3128"}, "http://[2001:db8::1]:3128"),
+        (OSS_URL, {"https_proxy": PROXY, "NO_PROXY": " example.org , .aliyuncs.com "}, ""),
+        (OSS_URL, {"https_proxy": PROXY, "NO_PROXY": "example.org aliyuncs.com"}, ""),
+        (OSS_URL, {"https_proxy": PROXY, "NO_PROXY": "*.aliyuncs.com"}, ""),
+        (OSS_URL, {"https_proxy": PROXY, "NO_PROXY": "*.aliyuncs.com:443"}, ""),
+        (OSS_URL, {"https_proxy": PROXY, "NO_PROXY": "ALIYUNCS.COM."}, ""),
+        (OSS_URL, {"https_proxy": PROXY, "NO_PROXY": "uncs.com"}, PROXY),
+        (OSS_URL, {"https_proxy": PROXY, "NO_PROXY": ",,:,.,*.,"}, PROXY),
         ("http://10.1.2.3:8080", {"HTTP_PROXY": PROXY, "NO_PROXY": "10.1.2.3"}, ""),
         ("http://10.1.2.3:8080", {"HTTP_PROXY": PROXY, "NO_PROXY": "10.1.2.3:8080"}, ""),
         ("http://10.1.2.3:8080", {"HTTP_PROXY": PROXY, "NO_PROXY": "10.1.2.3:80"}, PROXY),
@@ -81,13 +81,13 @@ print(len(names))
         ("http://[2001:db8::1]:8080", {"HTTP_PROXY": PROXY, "NO_PROXY": "2001:db9::/32"}, PROXY),
     ],
 )
-def test_the_proxy_of_a_url(url: str, environment: dict[str, str], proxy: str) -> None:
-    """The usual variables count in either case, and this machine itself is never reached through a proxy."""
+def test_the_proxy_of_a_url_follows_the_environment(url: str, environment: dict[str, str], proxy: str) -> None:
+    """The usual variables apply in either case, and this machine is never reached through a proxy."""
     assert proxy_for(url, environment) == proxy
 
 
 @each_row("variable", CA_VARIABLES)
-def test_the_file_of_trusted_certificates(variable: str) -> None:
+def test_each_variable_names_the_file_of_trusted_certificates(variable: str) -> None:
     """Each of the usual variables names it."""
     assert ca_bundle({variable: "/etc/ours.pem"}) == "/etc/ours.pem"
     assert ca_bundle({variable: ""}) is None
@@ -111,16 +111,16 @@ def test_the_file_of_trusted_certificates(variable: str) -> None:
     ],
 )
 def test_a_proxy_that_is_not_http_is_refused(proxy: str) -> None:
-    """For all services alike, and without a word of the value, which may hold a password."""
+    """The error does not contain the value, which may have a password."""
     with pytest.raises(UsageError) as caught:
-        proxy_for(OUT, {"HTTPS_PROXY": proxy})
+        proxy_for(OSS_URL, {"HTTPS_PROXY": proxy})
     assert caught.value.code == "proxy-unusable"
     assert "hush" not in f"{caught.value} {caught.value.cause} {caught.value.remedy}"
     assert "HTTPS_PROXY" in str(caught.value.cause)
 
 
-def test_a_file_of_certificates_that_can_not_be_read(tmp_path: Path) -> None:
-    """A variable that names no file, or one without a certificate, is named with the remedy."""
+def test_an_unreadable_file_of_certificates_is_a_usage_error(tmp_path: Path) -> None:
+    """The error names the file."""
     (tmp_path / "empty.pem").write_text("nothing\n")
     for name in ("missing.pem", "empty.pem"):
         with pytest.raises(UsageError) as caught:
@@ -129,19 +129,24 @@ def test_a_file_of_certificates_that_can_not_be_read(tmp_path: Path) -> None:
         assert name in caught.value.summary
 
 
-def test_every_logger_that_the_libraries_make_is_shut() -> None:
-    """Also a new logger of a library: neither its own handlers nor those of the root logger write anything."""
+def test_all_loggers_of_libraries_are_silenced() -> None:
+    """This includes loggers of a new version of a library: no handler writes anything."""
     environment = {"PATH": os.defpath, "HOME": "/nonexistent", "PYTHONPATH": os.pathsep.join(sys.path), "DEBUG": "sdk"}
     done = subprocess.run(
-        [sys.executable, "-c", EVERYTHING], env=environment, capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", LOG_SCRIPT],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
     assert int(done.stdout) > 10
     leaks = [line for line in done.stderr.splitlines() if "leak of" in line]
     assert leaks == []
 
 
-def test_a_request_is_one_line_without_its_query(caplog: pytest.LogCaptureFixture) -> None:
-    """Service, operation, method, place, status, request id and time; of a failure the class alone."""
+def test_a_request_is_logged_in_one_line_without_its_query(caplog: pytest.LogCaptureFixture) -> None:
+    """The line has service, operation, method, URL, status, request id and time; a failure has its class only."""
     caplog.set_level(logging.DEBUG, logger="aliyun_import")
     with logged("OSS", "GetObject", method="GET", url="https://u:p@host/a/key?x-oss-security-token=hush") as exchange:
         exchange.status, exchange.request_id = 200, "R-1"

@@ -1,4 +1,4 @@
-"""Service errors: each row of the table through a real call, and the rules for codes without a row."""
+"""Tests of the translation of service errors: each row of the table, and the rules for codes without a row."""
 
 import re
 import socket
@@ -29,7 +29,7 @@ from aliyun_import.sandbox.server import Sandbox
 from tests.cloud import adapters, servers
 from tests.rows import each_row
 
-TOKEN = "NOT-A-TOKEN"  # as if a service repeated one
+TOKEN = "NOT-A-TOKEN"  # as if a service returned one
 ROWS = [(service, row) for row in TABLE for service in row.services if not row.variant]
 # The codes of OSS's published tables of errors and of its pages on endpoints, signatures and custom domains.
 OSS_CODES = """
@@ -49,21 +49,21 @@ MetaOperationQpsLimitExceeded
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """Start one sandbox for all rows: each orders its fault, and the fault is used up by the call."""
+    """Start one sandbox for all rows; each row adds its fault, which applies to one call."""
     with Sandbox.start(tmp_path_factory.mktemp("sandbox")) as running:
         yield running
 
 
-def _asking(cloud: Sandbox, service: str, row: ErrorMapping) -> Callable[[], object]:
-    """Return a call that names what the row's sentences name, and swallows no refusal."""
+def _call_for(cloud: Sandbox, service: str, row: ErrorMapping) -> Callable[[], object]:
+    """Return a call that has the values in the row's sentences, and raises the refusal."""
     text = f"{row.summary} {row.remedy}"
     if service == "OSS":
         return lambda: adapters.store(cloud).read("disk.raw")
     if service == "STS":
         return lambda: adapters.identity(cloud).whoami()
     if service == "RAM" and "{policy}" in text:
-        ours = Policy(name="ours", type="Custom")
-        return lambda: adapters.roles(cloud).attach_policy(ours, role_name=adapters.ROLE)
+        expected_code = Policy(name="ours", type="Custom")
+        return lambda: adapters.roles(cloud).attach_policy(expected_code, role_name=adapters.ROLE)
     if service == "RAM":
         return lambda: adapters.roles(cloud).update_trust_policy(adapters.ROLE, trust_policy="{}")
     if "{vswitch}" in text:
@@ -75,14 +75,14 @@ def _asking(cloud: Sandbox, service: str, row: ErrorMapping) -> Callable[[], obj
     return lambda: adapters.images(cloud).import_image(adapters.import_call())
 
 
-def _provoke(cloud: Sandbox, service: str, row: ErrorMapping) -> AliyunImportError:
-    """Make the service answer a row's code."""
+def _error_of_row(cloud: Sandbox, service: str, row: ErrorMapping) -> AliyunImportError:
+    """Return the error of a call that is answered with the row's code."""
     status = REFUSALS.get(row.service_code, (400, ""))[0]
     cloud.faults.clear()
     cloud.faults.add(
         Fault(status=status, code=row.service_code, message=f"The words of the service. SecurityToken={TOKEN}")
     )
-    act = _asking(cloud, service, row)
+    act = _call_for(cloud, service, row)
     with pytest.raises(AliyunImportError) as caught:
         act()
     return caught.value
@@ -92,17 +92,17 @@ def _provoke(cloud: Sandbox, service: str, row: ErrorMapping) -> AliyunImportErr
     ("service", "row"),
     [one for one in ROWS if one[1].service_code != "EntityAlreadyExists.Role.Policy"],
 )
-def test_each_answer_becomes_its_error(service: str, row: ErrorMapping, cloud: Sandbox) -> None:
-    """Kind, code, sentence and remedy are the row's with real values in; the service's words stay, its secrets not."""
-    error = _provoke(cloud, service, row)
+def test_each_row_becomes_its_error(service: str, row: ErrorMapping, cloud: Sandbox) -> None:
+    """Class, code, summary and remedy are those of the row; the service's message is kept, its secrets are not."""
+    error = _error_of_row(cloud, service, row)
     assert type(error) is row.kind
     assert error.code == row.code
     assert error.details["service_code"] == row.service_code
     assert error.details["request_id"].startswith("SANDBOX-")
     assert f"with {row.service_code} (HTTP" in str(error.cause)
     assert "The words of the service." in str(error.cause)
-    said = f"{error.summary} {error.remedy} {error.cause} {error.details}"
-    assert TOKEN not in said
+    text = f"{error.summary} {error.remedy} {error.cause} {error.details}"
+    assert TOKEN not in text
     for name in set(re.findall(r"{(\w+)}", f"{row.summary} {row.remedy}")) - {"skew", "policy_command"}:
         assert error.details[name] in f"{error.summary} {error.remedy}"
     assert (error.remedy is None) == (row.remedy is None)
@@ -112,8 +112,8 @@ def test_each_answer_becomes_its_error(service: str, row: ErrorMapping, cloud: S
     ("service", "row"),
     [one for one in ROWS if one[0] != "OSS"],
 )
-def test_an_rpc_answer_in_xml_becomes_the_same(service: str, row: ErrorMapping) -> None:
-    """The answer of a gateway in XML instead of JSON is read."""
+def test_an_rpc_answer_in_xml_becomes_the_same_error(service: str, row: ErrorMapping) -> None:
+    """A gateway may answer in XML although JSON was requested."""
     body = (
         f'<?xml version="1.0"?><Error><RequestId>R-1</RequestId><HostId>h</HostId><Code>{row.service_code}</Code>'
         "<Message>Words.</Message></Error>"
@@ -131,7 +131,7 @@ def test_an_rpc_answer_in_xml_becomes_the_same(service: str, row: ErrorMapping) 
 def test_an_answer_of_oss_without_a_code_is_an_error_of_its_status(
     status: int, kind: type[AliyunImportError], body: str
 ) -> None:
-    """An answer with a request id is OSS's; an empty code is retried or refused like any other, and no bug."""
+    """A request id shows that OSS answered; an empty code is retried or refused by its status."""
     head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nx-oss-request-id: R-1\r\nConnection: close\r\n\r\n"
 
     def answer(connection: socket.socket) -> None:
@@ -147,7 +147,7 @@ def test_an_answer_of_oss_without_a_code_is_an_error_of_its_status(
     assert caught.value.details["request_id"] == "R-1"
 
 
-def test_no_row_is_there_twice() -> None:
+def test_no_row_is_duplicate() -> None:
     """One service, code and variant lead to one row."""
     keys = [(service, row.service_code, row.variant) for row in TABLE for service in row.services]
     assert len(keys) == len(set(keys))
@@ -155,13 +155,13 @@ def test_no_row_is_there_twice() -> None:
 
 @each_row("code", OSS_CODES.split())
 def test_every_published_code_of_oss_has_a_row(code: str) -> None:
-    """Nothing that the documents list falls to the default."""
+    """No documented code uses the default."""
     assert [row for row in TABLE if row.service_code == code and "OSS" in row.services]
 
 
 @each_row("service", ["ECS", "RAM", "STS"])
-def test_no_code_is_lost(service: str) -> None:
-    """A code without a row, too, is an error that is no bug, with the code and the status."""
+def test_every_code_of_the_sandbox_is_translated(service: str) -> None:
+    """A code without a row is an error with the code and the status, and no bug."""
     for code, (status, message) in REFUSALS.items():
         error = translate(
             Refusal(
@@ -180,7 +180,7 @@ def test_no_code_is_lost(service: str) -> None:
 
 
 @each_row(
-    ("service", "status", "code", "kind", "ours"),
+    ("service", "status", "code", "kind", "expected_code"),
     [
         ("ECS", 400, "Throttling.Unheard", Throttled, "throttled"),
         ("OSS", 503, "NewRateLimitExceeded", Throttled, "throttled"),
@@ -196,21 +196,21 @@ def test_no_code_is_lost(service: str) -> None:
         ("OSS", 404, "", RefusedError, "refused"),
     ],
 )
-def test_an_unknown_code_keeps_its_own_words(
-    service: str, status: int, code: str, kind: type[AliyunImportError], ours: str
+def test_an_unknown_code_is_translated_by_its_prefix_or_status(
+    service: str, status: int, code: str, kind: type[AliyunImportError], expected_code: str
 ) -> None:
-    """Its prefix or its HTTP status determines the class; code, message and request id are kept."""
+    """Code, message and request id are kept."""
     error = translate(
         Refusal(service=service, operation="Do", status=status, code=code, message="Own words.", request_id="R-1")
     )
-    assert (type(error), error.code) == (kind, ours)
+    assert (type(error), error.code) == (kind, expected_code)
     assert "Own words." in str(error.cause)
     assert str(status) in str(error.cause)
     assert error.details["request_id"] == "R-1"
 
 
-def test_braces_in_the_services_words_are_only_words() -> None:
-    """A key with braces does not break the sentences, and appears unchanged."""
+def test_braces_in_values_and_messages_are_kept() -> None:
+    """They are not placeholders."""
     error = translate(
         Refusal(
             service="ECS",
@@ -227,8 +227,8 @@ def test_braces_in_the_services_words_are_only_words() -> None:
 
 
 @each_row("row", [*TABLE, None])
-def test_unknown_values_leave_no_trace(row: ErrorMapping | None) -> None:
-    """Without a message, an action or any operand, each sentence is still one: no placeholder, no gap."""
+def test_sentences_are_complete_without_values(row: ErrorMapping | None) -> None:
+    """Without message, action and operands there is no placeholder and no gap."""
     error = translate(
         Refusal(
             service=row.services[0] if row else "OSS",
@@ -247,6 +247,6 @@ def test_unknown_values_leave_no_trace(row: ErrorMapping | None) -> None:
             assert name.upper() not in text
 
 
-def test_every_kind_of_the_table_is_of_the_cloud() -> None:
-    """No code of a service becomes an error of local disks or of the command line."""
+def test_no_row_is_a_disk_or_usage_error() -> None:
+    """The services know nothing of local disks and the command line."""
     assert not [row for row in TABLE if issubclass(row.kind, (DiskError, UsageError))]

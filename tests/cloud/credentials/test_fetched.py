@@ -20,8 +20,8 @@ GOOD = {"Code": "Success", **FIELDS, "Expiration": "2099-01-01T00:00:00Z"}
 ON: dict[str, str] = {}
 
 
-def source(status: int, body: bytes, *, length: int | None = None) -> AbstractContextManager[int]:
-    """Serve one answer to every request."""
+def answering(status: int, body: bytes, *, length: int | None = None) -> AbstractContextManager[int]:
+    """Answer every request in the same way, and return the context manager that yields the port."""
 
     def handle(connection: socket.socket) -> None:
         servers.read_head(connection)
@@ -33,15 +33,15 @@ def source(status: int, body: bytes, *, length: int | None = None) -> AbstractCo
 
 def keys_from(status: int, body: bytes, *, length: int | None = None) -> object:
     """Return the keys of a URI, or the error."""
-    with source(status, body, length=length) as port:
+    with answering(status, body, length=length) as port:
         try:
             return fetched.uri(f"http://127.0.0.1:{port}/keys")()
         except AliyunImportError as error:
             return error
 
 
-def test_the_keys_of_a_uri() -> None:
-    """With and without a token, an end, and the code."""
+def test_keys_are_read_from_a_uri() -> None:
+    """The token, the expiration and the code are optional."""
     found = Keys("STS.fake", "fake-secret", "fake-token", 4070908800.0)
     assert keys_from(200, json.dumps(GOOD).encode()) == found
     assert keys_from(200, json.dumps(FIELDS).encode()) == found._replace(expires_s=None)
@@ -64,8 +64,8 @@ def test_the_keys_of_a_uri() -> None:
         (200, b""),
     ],
 )
-def test_a_source_that_is_out_of_order_is_a_transient_failure(status: int, body: bytes) -> None:
-    """Server errors, throttling, web pages and empty answers: a later attempt may succeed."""
+def test_an_unavailable_source_is_a_transient_failure(status: int, body: bytes) -> None:
+    """Server errors, throttling, web pages and empty answers may not occur at a later attempt."""
     error = keys_from(status, body)
     assert isinstance(error, ServiceUnreachable)
     assert error.code == "credentials-unreachable"
@@ -73,7 +73,7 @@ def test_a_source_that_is_out_of_order_is_a_transient_failure(status: int, body:
 
 
 @each_row(
-    ("status", "body", "told"),
+    ("status", "body", "expected"),
     [
         (404, b"", "HTTP 404"),
         (403, b"<html>no</html>", "HTTP 403"),
@@ -84,26 +84,26 @@ def test_a_source_that_is_out_of_order_is_a_transient_failure(status: int, body:
         (200, b"{}", "without keys"),
     ],
 )
-def test_a_source_that_gives_no_keys_is_to_be_repaired(status: int, body: bytes, told: str) -> None:
+def test_a_source_without_keys_is_an_access_error(status: int, body: bytes, expected: str) -> None:
     """The cause has the answer's status, code and message, and none of its values."""
     error = keys_from(status, body)
     assert isinstance(error, AccessError)
     assert error.code == "credentials-failed"
-    assert told in str(error.cause)
+    assert expected in str(error.cause)
     assert "STS.fake" not in str(error.cause)
 
 
 @each_row("length", [10, 1 << 40])
-def test_an_answer_that_breaks_off_or_has_no_bounds(length: int) -> None:
-    """Neither is waited for nor taken."""
+def test_an_incomplete_or_unbounded_answer_is_a_transient_failure(length: int) -> None:
+    """The client does not wait for the announced length."""
     error = keys_from(200, b"{", length=length)
     assert isinstance(error, ServiceUnreachable)
     assert error.code == "credentials-unreachable"
 
 
-def test_a_source_that_is_not_there() -> None:
-    """The cause describes the failure of the connection."""
-    with source(200, b"") as port:
+def test_a_source_without_a_server_is_a_transient_failure() -> None:
+    """The cause states the failure of the connection."""
+    with answering(200, b"") as port:
         pass
     with pytest.raises(ServiceUnreachable) as caught:
         fetched.uri(f"http://127.0.0.1:{port}/keys")()
@@ -111,8 +111,8 @@ def test_a_source_that_is_not_there() -> None:
 
 
 @each_row("address", ["", "ftp://host/keys", "http://", "http://h:port/", "http://h/a b", "http://h/a\nb"])
-def test_an_address_that_can_not_be_asked(address: str) -> None:
-    """It is a setting to correct, and its value is not repeated."""
+def test_an_invalid_uri_is_a_usage_error(address: str) -> None:
+    """The error does not repeat the value."""
     with pytest.raises(UsageError) as caught:
         fetched.uri(address)
     assert caught.value.code == "credentials-uri-invalid"
@@ -120,17 +120,19 @@ def test_an_address_that_can_not_be_asked(address: str) -> None:
 
 
 def test_neither_path_nor_query_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """They may hold a secret, however short."""
+    """They may contain a secret, however short."""
     caplog.set_level(logging.DEBUG, logger="aliyun_import")
-    with source(200, json.dumps(GOOD).encode()) as port:
+    with answering(200, json.dumps(GOOD).encode()) as port:
         fetched.uri(f"http://127.0.0.1:{port}/hush?hush=hush")()
     assert len(caplog.records) == 1
     assert "hush" not in caplog.text
 
 
 @pytest.mark.parametrize("variables", [("HTTP_PROXY",), ("http_proxy",), ("ALL_PROXY",), ("all_proxy", "HTTP_PROXY")])
-def test_no_proxy_sees_keys_of_this_machine(variables: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A URI on this machine and the metadata service are asked directly."""
+def test_keys_of_this_machine_are_not_read_through_a_proxy(
+    variables: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A URI on this machine and the metadata service are accessed directly."""
     seen: list[bytes] = []
 
     def proxy(connection: socket.socket) -> None:
@@ -150,7 +152,7 @@ def test_no_proxy_sees_keys_of_this_machine(variables: tuple[str, ...], monkeypa
     assert seen == []
 
 
-def instance(answers: Callable[[bytes], tuple[str, bytes]]) -> AbstractContextManager[int]:
+def metadata_service(answers: Callable[[bytes], tuple[str, bytes]]) -> AbstractContextManager[int]:
     """Serve as the metadata service; `answers` returns status and body for the head of a request."""
 
     def handle(connection: socket.socket) -> None:
@@ -161,30 +163,30 @@ def instance(answers: Callable[[bytes], tuple[str, bytes]]) -> AbstractContextMa
     return servers.serve(handle)
 
 
-def test_a_role_without_tokens_is_asked_by_version_1() -> None:
-    """Unless the environment forbids that version: then no request goes out without a token."""
-    asked: list[bytes] = []
+def test_metadata_version_1_is_used_if_there_are_no_tokens() -> None:
+    """Unless the environment forbids that version: then no request without a token is sent."""
+    heads: list[bytes] = []
 
     def answers(head: bytes) -> tuple[str, bytes]:
-        asked.append(head)
+        heads.append(head)
         return ("404 Not Found", b"") if head.startswith(b"PUT") else ("200 OK", json.dumps(GOOD).encode())
 
-    with instance(answers) as port:
+    with metadata_service(answers) as port:
         assert instance_metadata.keys_of_role("r", ON, host="127.0.0.1", port=port).status == 200
-        asked.clear()
+        heads.clear()
         with pytest.raises(AccessError):
             instance_metadata.keys_of_role("r", {"ALIBABA_CLOUD_IMDSV1_DISABLED": "true"}, host="127.0.0.1", port=port)
-    assert [head.split(b" ")[0] for head in asked] == [b"PUT"]
+    assert [head.split(b" ")[0] for head in heads] == [b"PUT"]
 
 
-def test_the_name_of_a_role_is_no_page() -> None:
-    """A portal that answers in the place of the metadata service is no role."""
-    with instance(lambda _: ("200 OK", b"<html>Sign in</html>")) as port:
+def test_a_web_page_is_no_role_name() -> None:
+    """A portal may answer in place of the metadata service."""
+    with metadata_service(lambda _: ("200 OK", b"<html>Sign in</html>")) as port:
         assert instance_metadata.role_here(ON, host="127.0.0.1", port=port) is None
 
 
-def test_a_disabled_metadata_service_gives_no_keys() -> None:
-    """The error of a profile with the mode EcsRamRole has the reason."""
+def test_a_disabled_metadata_service_is_an_access_error() -> None:
+    """A profile of the mode EcsRamRole names the variable."""
     with pytest.raises(AccessError) as caught:
         fetched.ecs_role("r", environment={"ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true"})()
     assert "ALIBABA_CLOUD_ECS_METADATA_DISABLED" in str(caught.value.cause)

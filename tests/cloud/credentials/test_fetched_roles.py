@@ -21,17 +21,17 @@ from tests.cloud.servers import write_certificate
 from tests.rows import each_row
 
 KEYS = {"AccessKeyId": "STS.fake", "AccessKeySecret": "fake-secret", "SecurityToken": "fake-token"}
-GIVEN = json.dumps({"RequestId": "R-1", "Credentials": {**KEYS, "Expiration": "2099-01-01T00:00:00Z"}}).encode()
+ANSWER = json.dumps({"RequestId": "R-1", "Credentials": {**KEYS, "Expiration": "2099-01-01T00:00:00Z"}}).encode()
 ARN = "acs:ram::1:role/r"
 
 
 class Sts:
     """A small STS that returns one answer and records the requests."""
 
-    def __init__(self, status: int = 200, body: bytes = GIVEN) -> None:
+    def __init__(self, status: int = 200, body: bytes = ANSWER) -> None:
         self.status = status
         self.body = body
-        self.asked: list[dict[str, str]] = []
+        self.requests: list[dict[str, str]] = []
         self.heads: list[bytes] = []
 
     def handle(self, connection: socket.socket) -> None:
@@ -42,14 +42,14 @@ class Sts:
         while length and len(body) < int(length[1]):
             body += connection.recv(65536)
         target = head.split(b" ")[1].decode()
-        self.asked.append(dict(parse_qsl(urlsplit(target).query) + parse_qsl(body.decode())))
+        self.requests.append(dict(parse_qsl(urlsplit(target).query) + parse_qsl(body.decode())))
         lines = f"HTTP/1.1 {self.status} X\r\nConnection: close\r\nContent-Length: {len(self.body)}\r\n\r\n"
         connection.sendall(lines.encode() + self.body)
 
 
 @contextmanager
-def leading_to(sts: Sts, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Lead requests to STS to a small one, and yield the hosts that they were meant for."""
+def redirect_sts_to(sts: Sts, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Send the requests to STS to a small one, and yield a list of the original hosts."""
     hosts: list[str] = []
     with servers.serve(sts.handle) as port:
 
@@ -62,25 +62,25 @@ def leading_to(sts: Sts, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]
 
 
 def test_a_role_is_assumed_with_the_keys_of_a_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Signed with them; role, session, duration, policy, external id and region are those of the profile."""
+    """Role, session, duration, policy, external id and region are those of the profile."""
     sts = Sts()
     role = {"ram_role_arn": ARN, "ram_session_name": "s", "expired_seconds": 1800, "sts_region": "cn-hangzhou"}
     keys = {"access_key_id": "source", "access_key_secret": "source-secret"}
     configure(tmp_path, {"name": "default", "mode": "RamRoleArn", **role, **keys, "external_id": "e", "policy": "{}"})
-    with leading_to(sts, monkeypatch) as hosts:
+    with redirect_sts_to(sts, monkeypatch) as hosts:
         found = load_credentials(environment=OFF, home=tmp_path).get()
     assert (found.key_id, found.token) == ("STS.fake", "fake-token")
     assert hosts == ["sts.cn-hangzhou.aliyuncs.com"]
-    asked = sts.asked[0]
-    assert (asked["Action"], asked["AccessKeyId"], asked["RoleArn"]) == ("AssumeRole", "source", ARN)
-    assert (asked["RoleSessionName"], asked["DurationSeconds"]) == ("s", "1800")
-    assert (asked["ExternalId"], asked["Policy"]) == ("e", "{}")
-    assert asked["Signature"]
+    requests = sts.requests[0]
+    assert (requests["Action"], requests["AccessKeyId"], requests["RoleArn"]) == ("AssumeRole", "source", ARN)
+    assert (requests["RoleSessionName"], requests["DurationSeconds"]) == ("s", "1800")
+    assert (requests["ExternalId"], requests["Policy"]) == ("e", "{}")
+    assert requests["Signature"]
     assert b"source-secret" not in b"".join(sts.heads)
 
 
 def test_a_role_is_assumed_with_another_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A chain of roles: each is assumed with the keys of the one before it, the token included."""
+    """In a chain each role is assumed with the keys of the previous one, including the token."""
     sts = Sts()
     chain = {"mode": "ChainableRamRoleArn", "ram_role_arn": ARN}
     configure(
@@ -89,15 +89,15 @@ def test_a_role_is_assumed_with_another_profile(tmp_path: Path, monkeypatch: pyt
         {"name": "middle", "source_profile": "first", **chain},
         {"name": "first", "mode": "AK", "access_key_id": "source", "access_key_secret": "source-secret"},
     )
-    with leading_to(sts, monkeypatch):
+    with redirect_sts_to(sts, monkeypatch):
         assert load_credentials(environment=OFF, home=tmp_path).get().key_id == "STS.fake"
-    assert [asked["AccessKeyId"] for asked in sts.asked] == ["source", "STS.fake"]
-    assert sts.asked[1]["SecurityToken"] == "fake-token"
+    assert [requests["AccessKeyId"] for requests in sts.requests] == ["source", "STS.fake"]
+    assert sts.requests[1]["SecurityToken"] == "fake-token"
 
 
 @pytest.mark.parametrize("source", ["default", "other", "gone", ""])
 def test_a_circular_chain_is_an_error(source: str, tmp_path: Path) -> None:
-    """A profile that is its own source, directly or through another, or whose source does not exist."""
+    """So is a missing source profile."""
     chain = {"mode": "ChainableRamRoleArn", "ram_role_arn": ARN}
     other = {"name": "other", "source_profile": "default", **chain}
     configure(tmp_path, {"name": "default", "source_profile": source, **chain}, other)
@@ -106,8 +106,8 @@ def test_a_circular_chain_is_an_error(source: str, tmp_path: Path) -> None:
     assert "source_profile" in str(caught.value.cause)
 
 
-def test_a_token_is_exchanged_in_the_body_and_read_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is in no URL, which proxies and servers log; it is replaced before it expires."""
+def test_an_oidc_token_is_sent_in_the_body_and_read_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proxies and servers log URLs; the token file is replaced before the token expires."""
     token = tmp_path / "token"
     token.write_text("first\n")
     environment = OFF | {
@@ -118,14 +118,14 @@ def test_a_token_is_exchanged_in_the_body_and_read_each_time(tmp_path: Path, mon
         "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED": "true",
     }
     sts = Sts()
-    with leading_to(sts, monkeypatch) as hosts:
+    with redirect_sts_to(sts, monkeypatch) as hosts:
         source = load_credentials(environment=environment, home=tmp_path)
         keys = source.get()
         token.write_text("second\n")
         source.renew(keys)
     assert hosts[0] == "sts-vpc.cn-beijing.aliyuncs.com"
-    assert [asked["OIDCToken"] for asked in sts.asked] == ["first", "second"]
-    assert sts.asked[0]["OIDCProviderArn"] == "acs:ram::1:oidc-provider/p"
+    assert [requests["OIDCToken"] for requests in sts.requests] == ["first", "second"]
+    assert sts.requests[0]["OIDCProviderArn"] == "acs:ram::1:oidc-provider/p"
     assert b"first" not in b"".join(sts.heads)
 
 
@@ -143,8 +143,8 @@ def test_a_token_is_exchanged_in_the_body_and_read_each_time(tmp_path: Path, mon
         (200, b'{"RequestId":"R-1","Credentials":[]}', AccessError),
     ],
 )
-def test_a_refusal_of_sts_has_its_error(status: int, body: bytes, kind: type[Exception], tmp_path: Path) -> None:
-    """What may pass is transient; what may not names the profile."""
+def test_each_refusal_of_sts_has_its_error(status: int, body: bytes, kind: type[Exception], tmp_path: Path) -> None:
+    """A temporary failure is transient; a final one names the profile."""
     sts = Sts(status, body)
     with servers.serve(sts.handle) as port:
         role = fetched.AssumedRole(where="profile p", arn=ARN, session_name="s", url=f"http://127.0.0.1:{port}")
@@ -158,7 +158,7 @@ def test_a_refusal_of_sts_has_its_error(status: int, body: bytes, kind: type[Exc
             assert "profile p" in str(caught.value)
 
 
-def test_a_token_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_token_file_is_an_access_error(tmp_path: Path) -> None:
     """The file is named, and nothing is sent."""
     role = fetched.AssumedRole(where="the token", arn=ARN, session_name="s", url="http://127.0.0.1:9")
     with pytest.raises(AccessError) as caught:
@@ -166,7 +166,7 @@ def test_a_token_that_is_not_there(tmp_path: Path) -> None:
     assert "gone" in str(caught.value.cause)
 
 
-def test_own_certificates_count_for_these_requests_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ca_variables_apply_to_sts_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Behind a proxy that decrypts TLS a role can be assumed."""
     certificate = write_certificate(tmp_path / "certificate.pem")
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -18,13 +18,13 @@ from aliyun_import.redact import conceal
 from tests.cloud import servers
 from tests.rows import each_row
 
-# No test may wait for the metadata service of a cloud that is not there.
+# No test may wait for a metadata service, which does not exist on this machine.
 OFF = {"ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true"}
 KEYS = OFF | {"ALIBABA_CLOUD_ACCESS_KEY_ID": "env-id", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "env-secret"}
 
 
 def configure(home: Path, *profiles: dict[str, Any], current: str = "default") -> Path:
-    """Write the aliyun CLI's file of profiles."""
+    """Write the file of profiles of the aliyun CLI."""
     path = home / ".aliyun" / "config.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({"current": current, "profiles": list(profiles), "meta_path": ""}))
@@ -37,8 +37,8 @@ def profile(name: str = "default", mode: str = "AK", **fields: str) -> dict[str,
     return {"name": name, "mode": mode, **keys, **fields}
 
 
-def test_the_environment_comes_first(tmp_path: Path) -> None:
-    """Keys of the environment beat the current profile, as in the vendor's chain."""
+def test_the_environment_has_priority_over_the_current_profile(tmp_path: Path) -> None:
+    """As in the vendor's chain."""
     configure(tmp_path, profile())
     source = load_credentials(environment=KEYS, home=tmp_path)
     assert source.get() == Credentials(key_id="env-id", secret="env-secret")
@@ -46,8 +46,8 @@ def test_the_environment_comes_first(tmp_path: Path) -> None:
 
 
 @each_row("prefix", ["ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALICLOUD_"])
-def test_the_vendors_spellings_of_the_variables(prefix: str, tmp_path: Path) -> None:
-    """Each of them is read, a token included."""
+def test_all_spellings_of_the_variables_are_read(prefix: str, tmp_path: Path) -> None:
+    """The token, too."""
     names = {"ACCESS_KEY_ID": "i", "ACCESS_KEY_SECRET": "s", "SECURITY_TOKEN": "t"}
     environment = OFF | {prefix + name: value for name, value in names.items()}
     assert load_credentials(environment=environment, home=tmp_path).get() == Credentials(
@@ -55,31 +55,31 @@ def test_the_vendors_spellings_of_the_variables(prefix: str, tmp_path: Path) -> 
     )
 
 
-def test_a_named_profile_beats_the_environment(tmp_path: Path) -> None:
-    """--profile is the user's own word."""
+def test_a_named_profile_has_priority_over_the_environment(tmp_path: Path) -> None:
+    """The user requested it with --profile."""
     configure(tmp_path, profile(), profile("work"))
     source = load_credentials(profile="work", environment=KEYS, home=tmp_path)
     assert source.get().key_id == "work-id"
     assert "work" in source.describe()
 
 
-def test_the_current_profile(tmp_path: Path) -> None:
-    """Without keys in the environment the CLI's current profile counts, or the one of ALIBABA_CLOUD_PROFILE."""
+def test_without_keys_in_the_environment_the_current_profile_is_used(tmp_path: Path) -> None:
+    """ALIBABA_CLOUD_PROFILE overrides it."""
     configure(tmp_path, profile(), profile("work"), current="work")
     assert load_credentials(environment=OFF, home=tmp_path).get().key_id == "work-id"
     chosen = OFF | {"ALIBABA_CLOUD_PROFILE": "default"}
     assert load_credentials(environment=chosen, home=tmp_path).get().key_id == "default-id"
 
 
-def test_a_profile_with_a_token(tmp_path: Path) -> None:
-    """The mode StsToken, in any case, has a token; the mode AK has none."""
+def test_only_the_mode_ststoken_has_a_token(tmp_path: Path) -> None:
+    """The mode is compared ignoring case."""
     configure(tmp_path, profile(mode="ststoken", sts_token="token"), profile("plain", sts_token="stale"))
     assert load_credentials(environment=OFF, home=tmp_path).get().token == "token"
     assert load_credentials(profile="plain", environment=OFF, home=tmp_path).get().token is None
 
 
 def test_the_ini_file_comes_after_the_profiles(tmp_path: Path) -> None:
-    """A plain section of credentials.ini is read, a percent sign and a hash in the secret included."""
+    """A percent sign and a hash in the secret are read literally."""
     path = tmp_path / ".alibabacloud" / "credentials.ini"
     path.parent.mkdir()
     path.write_text("[default]\ntype = access_key\naccess_key_id = ini-id\naccess_key_secret = a%b#c\n")
@@ -89,8 +89,8 @@ def test_the_ini_file_comes_after_the_profiles(tmp_path: Path) -> None:
     assert load_credentials(environment=OFF, home=tmp_path).get().key_id == "default-id"
 
 
-def test_none_at_all_says_where_it_looked(tmp_path: Path) -> None:
-    """The error lists every place, and that a sandbox needs none."""
+def test_the_error_without_credentials_lists_all_sources(tmp_path: Path) -> None:
+    """It states that a sandbox needs none."""
     with pytest.raises(AccessError) as caught:
         load_credentials(environment=OFF, home=tmp_path)
     assert caught.value.code == "credentials-missing"
@@ -99,16 +99,16 @@ def test_none_at_all_says_where_it_looked(tmp_path: Path) -> None:
     assert "--sandbox" in str(caught.value.remedy)
 
 
-def test_half_a_key_is_named(tmp_path: Path) -> None:
-    """An id without its secret is named as the likely reason."""
+def test_an_id_without_a_secret_is_named(tmp_path: Path) -> None:
+    """It is the likely reason of the error."""
     with pytest.raises(AccessError) as caught:
         load_credentials(environment=OFF | {"ALIBABA_CLOUD_ACCESS_KEY_ID": "id"}, home=tmp_path)
     assert "ALIBABA_CLOUD_ACCESS_KEY_SECRET is not" in str(caught.value.cause)
 
 
 @each_row("mode", ["CredentialsURI", "RsaKeyPair", "RamRoleArnWithRoleName", "BearerToken"])
-def test_a_mode_that_cannot_be_used_is_named(mode: str, tmp_path: Path) -> None:
-    """The error names the mode and the file, for a named profile and for the current one."""
+def test_an_unsupported_mode_is_named(mode: str, tmp_path: Path) -> None:
+    """The error names the mode and the file, for a requested profile and for the current one."""
     path = configure(tmp_path, profile(mode=mode))
     for name in ("default", None):
         with pytest.raises(AccessError) as caught:
@@ -116,12 +116,12 @@ def test_a_mode_that_cannot_be_used_is_named(mode: str, tmp_path: Path) -> None:
         assert caught.value.code == "profile-unsupported"
         assert mode in caught.value.summary
         assert str(path) in caught.value.summary
-    passed_over = OFF | {"ALIBABA_CLOUD_CLI_PROFILE_DISABLED": "true"}
+    ignored = OFF | {"ALIBABA_CLOUD_CLI_PROFILE_DISABLED": "true"}
     with pytest.raises(AccessError, match="No credentials"):
-        load_credentials(environment=passed_over, home=tmp_path)
+        load_credentials(environment=ignored, home=tmp_path)
 
 
-def test_a_profile_that_is_not_there(tmp_path: Path) -> None:
+def test_the_error_of_a_missing_profile_lists_the_existing_ones(tmp_path: Path) -> None:
     """The error lists those that are."""
     configure(tmp_path, profile("home"), profile("work"))
     with pytest.raises(AccessError) as caught:
@@ -135,8 +135,8 @@ def test_a_profile_that_is_not_there(tmp_path: Path) -> None:
     assert "one of these" not in str(caught.value.remedy)
 
 
-def test_an_empty_profile(tmp_path: Path) -> None:
-    """An interrupted `aliyun configure` leaves a profile without keys: it is skipped, or an error if it was named."""
+def test_a_profile_without_keys_is_an_error_only_if_it_is_requested(tmp_path: Path) -> None:
+    """`aliyun configure` leaves such a profile when it is interrupted."""
     configure(tmp_path, profile(access_key_id="", access_key_secret=""))
     with pytest.raises(AccessError, match="No credentials"):
         load_credentials(environment=OFF, home=tmp_path)
@@ -147,7 +147,7 @@ def test_an_empty_profile(tmp_path: Path) -> None:
 
 @each_row("text", ["{", '"a"', "[]", '{"profiles": 5}', '{"access_key_secret": "hush", '])
 def test_a_damaged_file_is_named_and_not_repeated(text: str, tmp_path: Path) -> None:
-    """With any content, the file is named or skipped, and no message contains its text."""
+    """The error names the file, and contains none of its text."""
     path = configure(tmp_path)
     path.write_text(text)
     with pytest.raises(AccessError) as caught:
@@ -156,16 +156,16 @@ def test_a_damaged_file_is_named_and_not_repeated(text: str, tmp_path: Path) -> 
     assert "hush" not in f"{caught.value.summary} {caught.value.cause} {caught.value.remedy}"
 
 
-def test_secrets_are_in_no_text() -> None:
-    """Neither the secret nor the token is in the text of credentials."""
+def test_secrets_are_not_in_the_repr() -> None:
+    """Neither the secret nor the token is."""
     text = f"{Credentials(key_id='id', secret='hush', token='hush-too')!r}"
     assert "id" in text
     assert "hush" not in text
 
 
 @pytest.mark.parametrize("form", ["environment", "profile", "ini"])
-def test_the_path_of_a_token_is_no_secret_and_its_text_is(form: str, tmp_path: Path) -> None:
-    """Else each path that begins like it would be unreadable in every message."""
+def test_the_text_of_a_token_file_is_concealed_and_its_path_is_not(form: str, tmp_path: Path) -> None:
+    """A concealed path would make all paths with the same start unreadable."""
     token = tmp_path / f"{form}-token"
     token.write_text(f"text-of-the-token-of-{form}")
     fields = {"oidc_provider_arn": "acs:ram::1000000000000000:oidc-provider/ci", "oidc_token_file": str(token)}
@@ -183,8 +183,8 @@ def test_the_path_of_a_token_is_no_secret_and_its_text_is(form: str, tmp_path: P
     assert conceal(f"{tmp_path} {token} {token.read_text()}") == f"{tmp_path} {token} ***"
 
 
-def test_renewing_finds_what_was_renewed(tmp_path: Path) -> None:
-    """A profile that was rewritten has its new token after `renew`; a second `renew` returns the same one."""
+def test_a_renewed_profile_is_read_by_renew(tmp_path: Path) -> None:
+    """A second call with the old keys returns the same new ones."""
     configure(tmp_path, profile(mode="StsToken", sts_token="old"))
     source = load_credentials(environment=OFF, home=tmp_path)
     stale = source.get()
@@ -195,8 +195,8 @@ def test_renewing_finds_what_was_renewed(tmp_path: Path) -> None:
     assert source.renew(stale).token == source.get().token == "new"
 
 
-def test_the_region_of_a_profile(tmp_path: Path) -> None:
-    """It is read from the named or the current profile, and its absence is no error."""
+def test_the_region_is_read_from_the_named_or_the_current_profile(tmp_path: Path) -> None:
+    """A missing region is no error."""
     assert region_of_profile(environment=OFF, home=tmp_path) is None
     configure(tmp_path, profile(), profile("work", region_id="cn-beijing"), profile("bare", region_id=""))
     assert region_of_profile(environment=OFF, home=tmp_path) == "cn-qingdao"
@@ -206,7 +206,7 @@ def test_the_region_of_a_profile(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def script_lines(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Run a fresh interpreter, as the vendor's library reads the environment when it is imported; return its lines."""
     home = tmp_path_factory.mktemp("home")
     program = home / "keys"
@@ -232,7 +232,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         except AccessError as error:
             print(error.code, error.summary)
     """
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)],
         env=OFF | {"PATH": os.defpath, "HOME": str(home)},
         capture_output=True,
@@ -240,31 +240,31 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         timeout=60,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return done.stdout.splitlines()
+    assert process.returncode == 0, process.stderr
+    assert process.stderr == ""
+    return process.stdout.splitlines()
 
 
-def test_plain_keys_cost_no_import_of_the_vendors_library(said: list[str]) -> None:
-    """The library takes a second to import; keys of the environment and of a plain profile do without it."""
-    assert said[0] == "False"
+def test_plain_keys_do_not_import_the_vendors_library(script_lines: list[str]) -> None:
+    """The import takes a second."""
+    assert script_lines[0] == "False"
 
 
-def test_an_external_program_gives_keys_through_the_vendors_library(said: list[str]) -> None:
-    """A profile of the mode External is read by the vendor's library, which prints nothing."""
-    assert said[1].startswith("outside-id")
-    assert "External" in said[1]
+def test_an_external_program_is_run_by_the_vendors_library(script_lines: list[str]) -> None:
+    """The library prints nothing."""
+    assert script_lines[1].startswith("outside-id")
+    assert "External" in script_lines[1]
 
 
-def test_keys_that_cannot_be_fetched(said: list[str]) -> None:
-    """A failure of the vendor's library names the profile, and is one of our errors."""
-    assert said[2].startswith("credentials-failed")
-    assert "profile broken" in said[2]
-    assert len(said) == 3
+def test_a_failure_of_the_vendors_library_is_an_error_of_the_tool(script_lines: list[str]) -> None:
+    """It names the profile."""
+    assert script_lines[2].startswith("credentials-failed")
+    assert "profile broken" in script_lines[2]
+    assert len(script_lines) == 3
 
 
-def test_keys_from_a_uri_come_last_and_are_fetched_anew(tmp_path: Path) -> None:
-    """The URI of the environment is queried if no other source has keys, and again when they are renewed."""
+def test_keys_from_a_uri_come_last_and_are_renewed(tmp_path: Path) -> None:
+    """The URI is read if there are no other keys, and again for a renewal."""
     answers = iter(["first", "second"])
 
     def handle(connection: socket.socket) -> None:

@@ -35,19 +35,19 @@ def answer(status: int, body: bytes = b"", *headers: str, length: int | None = N
 
 XML = b"<?xml version='1.0'?>"
 OSS_ID, RPC_ID = "x-oss-request-id: R-1", "x-acs-request-id: R-1"
-# Name -> the answer to every operation, and the exit codes that may come of it (DONE: it may be taken for a success).
-ODD: dict[str, tuple[bytes, set[Exit]]] = {
+# Name -> the answer to every operation, and the exit codes that may come of it (DONE: it may count as a success).
+UNEXPECTED: dict[str, tuple[bytes, set[Exit]]] = {
     "portal 200": (answer(200, PAGE, "Content-Type: text/html"), {Exit.TRANSIENT}),
     "portal 200, json": (answer(200, b'{"status":"sign in"}'), {Exit.TRANSIENT}),
     "portal 302": (answer(302, b"", "Location: https://portal.invalid/"), {Exit.ACCESS}),
-    "portal 302 without a place": (answer(302, PAGE), {Exit.ACCESS}),
+    "portal 302 without a location": (answer(302, PAGE), {Exit.ACCESS}),
     "portal 511": (answer(511, PAGE), {Exit.TRANSIENT}),
     "filter 403": (answer(403, PAGE), {Exit.ACCESS}),
     "filter 403, empty": (answer(403), {Exit.ACCESS}),
     "filter 403, text": (answer(403, b"no"), {Exit.ACCESS}),
     "filter 403, json": (answer(403, b'{"error":"forbidden"}'), {Exit.ACCESS}),
     "filter 401": (answer(401, PAGE), {Exit.ACCESS}),
-    "filter 404": (answer(404, PAGE), {Exit.ACCESS, Exit.DONE}),  # to HEAD: no such object
+    "filter 404": (answer(404, PAGE), {Exit.ACCESS, Exit.DONE}),  # for HEAD: no such object
     "filter 451": (answer(451, PAGE), {Exit.ACCESS}),
     "proxy 407": (answer(407, PAGE, 'Proxy-Authenticate: Basic realm="p"'), {Exit.ACCESS}),
     "gateway 400, needs TLS": (
@@ -65,7 +65,7 @@ ODD: dict[str, tuple[bytes, set[Exit]]] = {
     "closed": (b"", {Exit.TRANSIENT}),
     "not http": (b"SSH-2.0-OpenSSH_9.2\r\n", {Exit.TRANSIENT}),
     "tls alert": (b"\x15\x03\x01\x00\x02\x02\x46", {Exit.USAGE}),
-    "half a head": (b"HTTP/1.1 200 OK\r\nContent-Le", {Exit.TRANSIENT}),
+    "incomplete head": (b"HTTP/1.1 200 OK\r\nContent-Le", {Exit.TRANSIENT}),
     "cut body": (answer(200, b"{", OSS_ID, RPC_ID, length=100), {Exit.TRANSIENT, Exit.DONE}),  # HEAD: no body
     "endless length": (answer(200, b"{", OSS_ID, RPC_ID, length=10**14), {Exit.TRANSIENT, Exit.DONE}),
     "no length": (answer(200, b"{", OSS_ID, RPC_ID).replace(b"Length: 1", b"Length: x"), {Exit.TRANSIENT}),
@@ -99,20 +99,20 @@ ODD: dict[str, tuple[bytes, set[Exit]]] = {
         answer(400, XML.replace(b"?>", b" encoding='utf-7'?>") + b"<Error/>", OSS_ID, RPC_ID), {Exit.REFUSED},
     ),
     "service, not utf-8": (answer(403, b"<Error><Code>\xff\xfe</Code></Error>", OSS_ID), {Exit.ACCESS, Exit.REFUSED}),
-    "service, an unheard code": (
+    "service, an unknown code": (
         answer(418, b'{"Code":"A{0}{host}","Message":"\\u202e\\u0007","RequestId":"R"}'), {Exit.REFUSED, Exit.ACCESS},
     ),
 }  # fmt: skip
 
 
-class Something:
-    """What answers in the place of all services: every request in the same way, until that is changed."""
+class UnexpectedServer:
+    """A server in place of all services that answers every request with the set answer."""
 
     def __init__(self) -> None:
         self._rpc = self._oss = b""
 
-    def answers(self, rpc: bytes, oss: bytes | None = None) -> None:
-        """Answer every request so from now on, those to OSS in another way if `oss` is passed."""
+    def set_answer(self, rpc: bytes, oss: bytes | None = None) -> None:
+        """Set the answer to RPC requests, and to OSS requests unless `oss` is passed."""
         self._rpc, self._oss = rpc, rpc if oss is None else oss
 
     def handle(self, connection: socket.socket) -> None:
@@ -123,15 +123,15 @@ class Something:
 
 
 @pytest.fixture(scope="module")
-def something() -> Something:
-    """Return what answers in the place of all services."""
-    return Something()
+def responder() -> UnexpectedServer:
+    """Return the server in place of all services."""
+    return UnexpectedServer()
 
 
 @pytest.fixture(scope="module")
-def services(something: Something) -> Iterator[Services]:
-    """Yield services that something else answers for."""
-    with servers.serve(something.handle) as port:
+def services(responder: UnexpectedServer) -> Iterator[Services]:
+    """Yield services whose requests are answered by the unexpected server."""
+    with servers.serve(responder.handle) as port:
         found = resolve_endpoints("cn-hangzhou", endpoint_url=f"http://127.0.0.1:{port}")
         yield adapters.services(found, adapters.any_credentials(), adapters.TIMEOUTS)
 
@@ -187,8 +187,8 @@ def failure_of(call: Callable[[], object]) -> AliyunImportError | None:
     return None
 
 
-def assert_told(error: AliyunImportError) -> None:
-    """Assert that an error has a code, a remedy, sentences without placeholders, and can be written as JSON."""
+def assert_complete(error: AliyunImportError) -> None:
+    """Assert that an error has a code, a remedy, sentences without placeholders, and a JSON form."""
     assert error.exit_code is not Exit.BUG
     assert error.code in CODES
     assert error.remedy
@@ -199,47 +199,47 @@ def assert_told(error: AliyunImportError) -> None:
     json.dumps(dict(error.details))
 
 
-@each_row("name", ODD)
-def test_an_unexpected_answer_to_any_operation_is_an_error(name: str, something: Something, services: Services) -> None:
-    """The exit code is one of those that fit, the sentences are whole, and no success is made of a page."""
-    odd, exits = ODD[name]
-    something.answers(odd)
+@each_row("name", UNEXPECTED)
+def test_an_unexpected_answer_is_an_error_of_any_operation(
+    name: str, responder: UnexpectedServer, services: Services
+) -> None:
+    """The exit code is one of the listed ones, the sentences are complete, and a web page is never a success."""
+    unexpected, exit_codes = UNEXPECTED[name]
+    responder.set_answer(unexpected)
     for operation, call in _operations(services):
         error = failure_of(call)
         if error is not None:
-            assert_told(error)
-        assert (error.exit_code if error else Exit.DONE) in exits, (operation, error, error and error.cause)
+            assert_complete(error)
+        assert (error.exit_code if error else Exit.DONE) in exit_codes, (operation, error, error and error.cause)
 
 
-# What passes if the same command is run again: status, and the service's code.
+# Status and service code of failures that a later run may not have.
 BUSY = [(429, "Throttling"), (429, "Unheard"), (429, ""), (408, ""), (500, ""), (502, ""), (503, ""), (504, "")]
 
 
-def answer_busy(something: Something, status: int, code: str) -> None:
+def answer_busy(responder: UnexpectedServer, status: int, code: str) -> None:
     """Answer every request with an error in the form of its service, without a code if `code` is empty."""
     named = f"<Code>{code}</Code>" if code else ""
     xml = XML + f"<Error>{named}<Message>m</Message><RequestId>R-1</RequestId></Error>".encode()
     document = {"Code": code, "Message": "m", "RequestId": "R-1"} if code else {"RequestId": "R-1"}
     rpc = answer(status, json.dumps(document).encode(), OSS_ID, RPC_ID)
-    something.answers(rpc, oss=answer(status, xml, OSS_ID, RPC_ID))
+    responder.set_answer(rpc, oss=answer(status, xml, OSS_ID, RPC_ID))
 
 
 @each_row(("status", "code"), BUSY)
-def test_a_service_that_is_busy_is_exit_code_6(
-    status: int, code: str, something: Something, services: Services
-) -> None:
-    """HTTP 429, and 5xx without a code, are transient at each operation of each service."""
-    answer_busy(something, status, code)
+def test_a_busy_service_is_exit_code_6(status: int, code: str, responder: UnexpectedServer, services: Services) -> None:
+    """HTTP 429, and 5xx without a code, are transient for each operation."""
+    answer_busy(responder, status, code)
     for operation, call in _operations(services):
         error = failure_of(call)
         assert error is not None, operation
-        assert_told(error)
+        assert_complete(error)
         assert error.exit_code is Exit.TRANSIENT, (operation, error, error.cause)
 
 
-def test_a_token_that_is_in_work_is_exit_code_6(something: Something, services: Services) -> None:
+def test_a_client_token_in_processing_is_exit_code_6(responder: UnexpectedServer, services: Services) -> None:
     """IdempotentProcessing: a call with the same client token is not finished."""
-    answer_busy(something, 400, "IdempotentProcessing")
+    answer_busy(responder, 400, "IdempotentProcessing")
     calls = dict(_operations(services))
     for operation in ("import_image", "dry run", "delete_image", "role", "whoami"):
         error = failure_of(calls[operation])
@@ -247,16 +247,16 @@ def test_a_token_that_is_in_work_is_exit_code_6(something: Something, services: 
         assert error.exit_code is Exit.TRANSIENT, (operation, error)
 
 
-@each_row("name", ODD)
-def test_an_unexpected_answer_at_first_contact_is_an_error_within_seconds(
-    name: str, something: Something, services: Services
+@each_row("name", UNEXPECTED)
+def test_an_unexpected_answer_to_the_first_request_is_an_error_within_seconds(
+    name: str, responder: UnexpectedServer, services: Services
 ) -> None:
     """Nothing is in progress that a long wait could save."""
-    odd, exits = ODD[name]
+    unexpected, exit_codes = UNEXPECTED[name]
     clock = SteeredClock()
-    something.answers(odd)
+    responder.set_answer(unexpected)
     with pytest.raises(AliyunImportError) as caught:
         add_retries(services, Context(clock=clock)).identity.whoami()
-    assert caught.value.exit_code in exits
-    is_of_the_service = name.startswith("service, 5")
-    assert sum(clock.slept) <= (130 if is_of_the_service else 10)
+    assert caught.value.exit_code in exit_codes
+    is_service_error = name.startswith("service, 5")
+    assert sum(clock.slept) <= (130 if is_service_error else 10)
