@@ -16,7 +16,7 @@ from aliyun_import.sandbox.core.router import OPERATIONS
 from aliyun_import.sandbox.core.state import Settings
 from aliyun_import.sandbox.server import Sandbox
 from tests.docs.page import DOCS, Reader, blocks
-from tests.sandbox.ram.oidc import Issued, jwks
+from tests.sandbox.ram.oidc import Token, jwks
 
 # Each command of a job is a process of its own; .ci/run runs them.
 pytestmark = pytest.mark.slow
@@ -96,7 +96,7 @@ def _prepare_account(reader: Reader, claims: dict[str, str]) -> str:
     builder = reader.home / "build-image.sh"
     builder.write_text('#!/bin/sh\nexec aliyun-import sandbox disk "$1"\n')
     builder.chmod(0o755)
-    return Issued(claims=claims).text(reader.sandbox)
+    return Token(claims=claims).text(reader.sandbox)
 
 
 def _job(text: str) -> Any:

@@ -1,4 +1,4 @@
-"""Fixtures: OSS of the sandbox through the real SDK."""
+"""Fixtures of OSS clients for the sandbox."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from tests.sandbox.oss_sdk import Oss
 
 @pytest.fixture
 def oss(sandbox: Sandbox) -> Iterator[Oss]:
-    """Open the sandbox's OSS for oss2."""
+    """Yield clients of the sandbox's OSS."""
     opened = Oss(sandbox)
     yield opened
     opened.close()
@@ -19,7 +19,7 @@ def oss(sandbox: Sandbox) -> Iterator[Oss]:
 
 @pytest.fixture
 def bucket(oss: Oss) -> oss2.Bucket:
-    """Make a bucket of the default account in the default region, seen through oss2 with V4 signatures."""
+    """Return a new bucket of the default account and region, opened by oss2 with V4 signatures."""
     opened = oss.bucket("disks")
     opened.create_bucket()
     return opened

@@ -1,4 +1,4 @@
-"""Small disks of every format, complete or damaged, for imports."""
+"""Builders of small disks of every format, intact or damaged, for imports."""
 
 import struct
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ UNUSED = 0xFFFFFFFF
 
 @dataclass(frozen=True)
 class BytesReader:
-    """Bytes in memory, read by ranges."""
+    """Reader of bytes in memory."""
 
     data: bytes
 
@@ -32,7 +32,7 @@ def checksummed(data: bytes, *, at: int) -> bytes:
 
 
 def vhd_footer(size: int, *, kind: int = 2, data_offset: int = 0xFFFFFFFFFFFFFFFF, version: int = 0x10000) -> bytes:
-    """Make a footer: kind 2 is fixed, 3 dynamic, 4 differencing."""
+    """Build a footer: kind 2 is fixed, 3 dynamic, 4 differencing."""
     head = struct.pack(
         ">8sIIQI4sI4sQQII", b"conectix", 2, version, data_offset, 0, b"test", 0, b"Wi2k", size, size, 0, kind
     )
@@ -40,14 +40,14 @@ def vhd_footer(size: int, *, kind: int = 2, data_offset: int = 0xFFFFFFFFFFFFFFF
 
 
 def fixed_vhd(data: bytes) -> bytes:
-    """Make a fixed VHD of a disk."""
+    """Build a fixed VHD."""
     return data + vhd_footer(len(data))
 
 
 def dynamic_vhd(
     size: int, *, entries: int = 2, block_bytes: int = 2 * MIB, table: tuple[int, ...] = (UNUSED,)
 ) -> bytes:
-    """Make a dynamic VHD; `table` are the sectors of its blocks. With any, there is room for one block of data."""
+    """Build a dynamic VHD. `table` has the sectors of its blocks; with any, the VHD has one block of data."""
     footer = vhd_footer(size, kind=3, data_offset=512)
     header = struct.pack(">8sQQIII", b"cxsparse", 0xFFFFFFFFFFFFFFFF, 1536, 0x10000, entries, block_bytes)
     sectors = struct.pack(f">{entries}I", *table, *[UNUSED] * (entries - len(table)))
@@ -68,7 +68,7 @@ def qcow2(
     l2_offset: int = 2 << 16,
     data_entry: int = 3 << 16,
 ) -> bytes:
-    """Make a QCOW2 image of four clusters: header, first table, second table, one cluster of data."""
+    """Build a QCOW2 image of four clusters: header, L1 table, L2 table, and one cluster of data."""
     header = struct.pack(
         ">4sIQIIQIIQQIIQ", b"QFI\xfb", version, backing, 0, cluster_bits, size, crypt, l1_entries, l1_offset, 0, 0, 0, 0
     )

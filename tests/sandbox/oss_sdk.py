@@ -1,4 +1,4 @@
-"""OSS of the sandbox through oss2, and its refusals."""
+"""Clients of the sandbox's OSS through oss2, and its refusals."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,10 +16,10 @@ PART = 100 * 1024  # the smallest part that is not the last
 
 
 class _Session(oss2.Session):  # type: ignore[misc]
-    """A session whose connections all end with it.
+    """A session that closes all its connections.
 
-    oss2 does not read a refusal's body to its end, and so keeps its connection out of the pool; and urllib3 closes a
-    pool only when it is garbage.
+    oss2 does not read the body of a refusal to its end, so the connection is not returned to the pool. urllib3
+    closes a pool only when it is garbage-collected.
     """
 
     def __init__(self) -> None:
@@ -27,24 +27,24 @@ class _Session(oss2.Session):  # type: ignore[misc]
         self._answers: list[Any] = []
 
     def do_request(self, request: Any, timeout: Any) -> Any:
-        """Send a request, and remember its answer."""
+        """Send a request, and record its response."""
         answer = super().do_request(request, timeout)
         self._answers.append(answer.response)
         return answer
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close all responses and connections."""
         for answer in self._answers:
             answer.close()
         for adapter in self.session.adapters.values():
             for manager in (adapter.poolmanager, *adapter.proxy_manager.values()):
-                for key in manager.pools.keys():  # noqa: SIM118 - it is no mapping
+                for key in manager.pools.keys():  # noqa: SIM118 - it is not a mapping
                     manager.pools[key].close()
         self.session.close()
 
 
 class Oss:
-    """The sandbox's OSS through oss2; all clients share one session, which ends with `close`."""
+    """Clients of the sandbox's OSS, which share one session that `close` closes."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
@@ -53,17 +53,17 @@ class Oss:
     def bucket(
         self, name: str, *, key: AccessKey | None = None, region: str = "cn-hangzhou", **options: Any
     ) -> oss2.Bucket:
-        """Open a bucket with V4 signatures; nothing is sent."""
+        """Return a client of a bucket with V4 signatures, without a request."""
         endpoint = options.pop("endpoint", self._sandbox.url)
         return oss2.Bucket(self._auth(key), endpoint, name, region=region, session=self._session, **options)
 
     def bucket_v1(self, name: str) -> oss2.Bucket:
-        """Open a bucket with V1 signatures."""
+        """Return a client of a bucket with V1 signatures."""
         key = self._sandbox.access_key
         return oss2.Bucket(oss2.Auth(key.id, key.secret), self._sandbox.url, name, session=self._session)
 
     def service(self, *, key: AccessKey | None = None) -> oss2.Service:
-        """Open the service, for operations without a bucket."""
+        """Return a client of the service, for operations without a bucket."""
         return oss2.Service(self._auth(key), self._sandbox.url, region="cn-hangzhou", session=self._session)
 
     def _auth(self, key: AccessKey | None) -> oss2.ProviderAuthV4:
@@ -84,7 +84,7 @@ def stored_bucket(sandbox: Sandbox, name: str = "disks") -> Bucket:
 
 @dataclass(frozen=True)
 class Reply:
-    """A successful answer."""
+    """A successful response."""
 
     status: int
     headers: Mapping[str, str]
@@ -100,7 +100,7 @@ def do(
     headers: Mapping[str, str] | None = None,
     data: Any = b"",
 ) -> Reply:
-    """Send a signed request that no method of the SDK would send, and read its answer to the end."""
+    """Send a signed request that no method of the SDK sends, and read the whole response."""
     answer = bucket._do(
         method, bucket.bucket_name, key, params=dict(params or {}), headers=dict(headers or {}), data=data
     )
@@ -109,7 +109,7 @@ def do(
 
 @dataclass
 class Refusal:
-    """Answer to a refused call."""
+    """Response to a refused call."""
 
     status: int = 0
     code: str = ""
@@ -129,7 +129,7 @@ def refused() -> Iterator[Refusal]:
 
 
 def complete(bucket: oss2.Bucket, key: str, upload_id: str, parts: list[tuple[int, str]], **headers: str) -> Reply:
-    """Complete an upload of (number, etag) in the order given."""
+    """Complete an upload with parts (number, etag) in the given order."""
     infos = "".join(f'<Part><PartNumber>{n}</PartNumber><ETag>"{etag}"</ETag></Part>' for n, etag in parts)
     body = f"<CompleteMultipartUpload>{infos}</CompleteMultipartUpload>"
     names = {name.replace("_", "-"): value for name, value in headers.items()}

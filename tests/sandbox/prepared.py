@@ -53,7 +53,7 @@ def put_zeros(sandbox: Sandbox, key: str, size: int) -> None:
 
 
 def put_role(sandbox: Sandbox) -> None:
-    """Create the role of `make_role` directly in the state, in a tenth of the time."""
+    """Create the role of `make_role` directly in the state, which takes a tenth of the time."""
     at_s = sandbox.clock.now_s()
     role = Role(
         id="300000000000000001",

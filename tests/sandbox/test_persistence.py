@@ -1,4 +1,4 @@
-"""A sandbox that keeps its state: state after a restart and after a kill."""
+"""Tests of persistent sandboxes: the state after a restart and after a kill."""
 
 import contextlib
 import http.client
@@ -30,38 +30,38 @@ START_S = 1_795_000_000.0
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Iterator[Sandbox]:
-    """Start a persistent sandbox with a standing clock."""
-    with Sandbox.start(tmp_path / "kept", keep=True, clock=_still()) as running:
+def persistent(tmp_path: Path) -> Iterator[Sandbox]:
+    """Yield a persistent sandbox with a stopped clock."""
+    with Sandbox.start(tmp_path / "persistent", keep=True, clock=_stopped_clock()) as running:
         yield running
 
 
 @pytest.fixture
-def bucket(kept: Sandbox) -> Iterator[oss2.Bucket]:
-    """Create a bucket in the persistent sandbox."""
-    oss = Oss(kept)
+def bucket(persistent: Sandbox) -> Iterator[oss2.Bucket]:
+    """Yield a bucket of the persistent sandbox."""
+    oss = Oss(persistent)
     opened = oss.bucket("disks")
     opened.create_bucket()
     yield opened
     oss.close()
 
 
-def _still() -> Clock:
+def _stopped_clock() -> Clock:
     return Clock(start_s=START_S, running=False)
 
 
 @contextmanager
-def _killed(sandbox: Sandbox, tmp_path: Path) -> Iterator[Sandbox]:
-    """Start a sandbox with the files that a kill at this time leaves."""
+def _restarted_after_kill(sandbox: Sandbox, tmp_path: Path) -> Iterator[Sandbox]:
+    """Start a sandbox with a copy of the files that a kill would leave now."""
     copy = tmp_path / "copy"
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(sandbox.state.directory, copy)
-    with Sandbox.start(copy, keep=True, clock=_still()) as running:
+    with Sandbox.start(copy, keep=True, clock=_stopped_clock()) as running:
         yield running
 
 
 def _plain(sandbox: Sandbox, value: Any) -> Any:
-    """Return a value with the rows of its tables, in their order, to compare two sandboxes."""
+    """Return a value with the rows of its tables in order, so that two sandboxes can be compared."""
     if isinstance(value, Table):
         return [(key, _plain(sandbox, row)) for key, row in value.items()]
     if is_dataclass(value):
@@ -69,11 +69,11 @@ def _plain(sandbox: Sandbox, value: Any) -> Any:
     return sandbox.state.codec.encode(value)
 
 
-def _everything(sandbox: Sandbox) -> dict[str, Any]:
+def _all_state(sandbox: Sandbox) -> dict[str, Any]:
     return {name: _plain(sandbox, table) for name, table in sandbox.state.tables.items()}
 
 
-def _use(sandbox: Sandbox, bucket: oss2.Bucket) -> str:
+def _create_state(sandbox: Sandbox, bucket: oss2.Bucket) -> str:
     """Create a record of every kind, and return the id of the upload."""
     bucket.put_object("disk.raw", b"disk" * PART + bytes(64 << 10))
     bucket.put_bucket_versioning(oss2.models.BucketVersioningConfig("Enabled"))
@@ -96,22 +96,22 @@ def _use(sandbox: Sandbox, bucket: oss2.Bucket) -> str:
     return upload_id
 
 
-def test_all_state_is_there_after_a_kill(kept: Sandbox, bucket: oss2.Bucket, tmp_path: Path) -> None:
+def test_all_state_is_restored_after_a_kill(persistent: Sandbox, bucket: oss2.Bucket, tmp_path: Path) -> None:
     """All tables have the same rows in the same order."""
-    _use(kept, bucket)
-    before = _everything(kept)
+    _create_state(persistent, bucket)
+    before = _all_state(persistent)
     used = {"buckets", "files", "images", "tasks", "reads", "snapshots", "tokens", "nonces", "roles", "keys", "faults"}
     assert not [name for name in used if not before[name]]
-    with _killed(kept, tmp_path) as risen:
-        assert _everything(risen) == before
+    with _restarted_after_kill(persistent, tmp_path) as restarted:
+        assert _all_state(restarted) == before
 
 
-def test_work_goes_on_after_a_kill(kept: Sandbox, bucket: oss2.Bucket, tmp_path: Path) -> None:
+def test_operations_continue_after_a_kill(persistent: Sandbox, bucket: oss2.Bucket, tmp_path: Path) -> None:
     """Uploads, tasks, client tokens and faults continue."""
-    upload_id = _use(kept, bucket)
+    upload_id = _create_state(persistent, bucket)
     data = bucket.get_object("disk.raw").read()
-    with _killed(kept, tmp_path) as risen:
-        oss = Oss(risen)
+    with _restarted_after_kill(persistent, tmp_path) as restarted:
+        oss = Oss(restarted)
         again = oss.bucket("disks")
         assert again.get_object("disk.raw").read() == again.get_object("copy.raw").read() == data
         again.upload_part("big", upload_id, 3, b"c")
@@ -120,77 +120,90 @@ def test_work_goes_on_after_a_kill(kept: Sandbox, bucket: oss2.Bucket, tmp_path:
         again.complete_multipart_upload("big", upload_id, parts)
         assert again.get_object("big").read() == b"a" * PART + data[:PART] + b"c"
         image = call(
-            risen, "ImportImage", ImageName="web", DiskDeviceMappings=[mapping(OSSBucket="disks")], ClientToken="t-1"
+            restarted,
+            "ImportImage",
+            ImageName="web",
+            DiskDeviceMappings=[mapping(OSSBucket="disks")],
+            ClientToken="t-1",
         )
-        assert image["ImageId"] in risen.state.part(Ecs).images
-        (task,) = call(risen, "DescribeTasks")["TaskSet"]["Task"]
-        assert call(risen, "DescribeTaskAttribute", TaskId=task["TaskId"])["TaskProcess"] == "49%"
-        risen.clock.advance(60)
-        assert call(risen, "DescribeTaskAttribute", TaskId=task["TaskId"])["TaskStatus"] == "Finished"
-        (fault,) = risen.faults.active()
+        assert image["ImageId"] in restarted.state.part(Ecs).images
+        (task,) = call(restarted, "DescribeTasks")["TaskSet"]["Task"]
+        assert call(restarted, "DescribeTaskAttribute", TaskId=task["TaskId"])["TaskProcess"] == "49%"
+        restarted.clock.advance(60)
+        assert call(restarted, "DescribeTaskAttribute", TaskId=task["TaskId"])["TaskStatus"] == "Finished"
+        (fault,) = restarted.faults.active()
         assert fault.count == 3
         oss.close()
 
 
-def test_what_follows_an_import_goes_on_after_a_kill(kept: Sandbox, bucket: oss2.Bucket, tmp_path: Path) -> None:
-    """Copies and their queue, shares, tags, instances and their end, exports, users with their keys, ACLs."""
+def test_operations_on_images_continue_after_a_kill(persistent: Sandbox, bucket: oss2.Bucket, tmp_path: Path) -> None:
+    """Copies in their queue, shares, tags, instances, exports, users with keys, and ACLs are restored."""
     bucket.put_object("disk.raw", b"disk", headers={"x-oss-tagging": "a=1", "x-oss-object-acl": "private"})
     bucket.put_bucket_acl("public-read")
-    make_role(kept)
-    make_role(kept, name="AliyunECSImageExportDefaultRole", policy="AliyunECSImageExportRolePolicy")
-    kept.state.configure(import_s=0.0, image_ready_s=0.0, copy_s=100.0, instance_console="boots")
-    image_id = call(kept, "ImportImage", ImageName="web", DiskDeviceMappings=[mapping(OSSBucket="disks")])["ImageId"]
-    kept.state.configure(import_s=100.0)
-    call(kept, "ModifyImageSharePermission", ImageId=image_id, AddAccounts=["2000000000000000"])
-    call(kept, "TagResources", ResourceType="image", ResourceIds=[image_id], Tags=[{"Key": "k", "Value": "v"}])
+    make_role(persistent)
+    make_role(persistent, name="AliyunECSImageExportDefaultRole", policy="AliyunECSImageExportRolePolicy")
+    persistent.state.configure(import_s=0.0, image_ready_s=0.0, copy_s=100.0, instance_console="boots")
+    image_id = call(persistent, "ImportImage", ImageName="web", DiskDeviceMappings=[mapping(OSSBucket="disks")])[
+        "ImageId"
+    ]
+    persistent.state.configure(import_s=100.0)
+    call(persistent, "ModifyImageSharePermission", ImageId=image_id, AddAccounts=["2000000000000000"])
+    call(persistent, "TagResources", ResourceType="image", ResourceIds=[image_id], Tags=[{"Key": "k", "Value": "v"}])
     for _ in range(6):
-        call(kept, "CopyImage", ImageId=image_id, DestinationRegionId="cn-beijing")
+        call(persistent, "CopyImage", ImageId=image_id, DestinationRegionId="cn-beijing")
     network = {"VSwitchId": "vsw-sandbox-cn-hangzhou-a", "SecurityGroupId": "sg-sandbox-cn-hangzhou"}
     ends = datetime.fromtimestamp(START_S + 3600, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    order: dict[str, Any] = {"ImageId": image_id, "InstanceType": "ecs.g7.large", "AutoReleaseTime": ends, **network}
-    call(kept, "RunInstances", **order)
-    call(kept, "ExportImage", ImageId=image_id, OSSBucket="disks", OSSPrefix="out")
-    call(kept, "CreateUser", UserName="ci")
-    call(kept, "AttachPolicyToUser", UserName="ci", PolicyType="System", PolicyName="AliyunECSReadOnlyAccess")
-    made = call(kept, "CreateAccessKey", UserName="ci")["AccessKey"]
+    parameters: dict[str, Any] = {
+        "ImageId": image_id,
+        "InstanceType": "ecs.g7.large",
+        "AutoReleaseTime": ends,
+        **network,
+    }
+    call(persistent, "RunInstances", **parameters)
+    call(persistent, "ExportImage", ImageId=image_id, OSSBucket="disks", OSSPrefix="out")
+    call(persistent, "CreateUser", UserName="ci")
+    call(persistent, "AttachPolicyToUser", UserName="ci", PolicyType="System", PolicyName="AliyunECSReadOnlyAccess")
+    made = call(persistent, "CreateAccessKey", UserName="ci")["AccessKey"]
     document = '{"Version":"1","Statement":[{"Effect":"Allow","Action":"ecs:*","Resource":"*"}]}'
-    call(kept, "CreatePolicy", PolicyName="p", PolicyDocument=document)
-    call(kept, "CreatePolicyVersion", PolicyName="p", PolicyDocument=document)
-    kept.clock.advance(50)
-    kept.state.commit()
-    before = _everything(kept)
-    with _killed(kept, tmp_path) as risen:
-        assert _everything(risen) == before
+    call(persistent, "CreatePolicy", PolicyName="p", PolicyDocument=document)
+    call(persistent, "CreatePolicyVersion", PolicyName="p", PolicyDocument=document)
+    persistent.clock.advance(50)
+    persistent.state.commit()
+    before = _all_state(persistent)
+    with _restarted_after_kill(persistent, tmp_path) as restarted:
+        assert _all_state(restarted) == before
         user = AccessKey(id=made["AccessKeyId"], secret=made["AccessKeySecret"])
-        shown = call(risen, "DescribeImages", key=user, region="cn-beijing", Status="ALL", ImageOwnerAlias="self")
+        shown = call(restarted, "DescribeImages", key=user, region="cn-beijing", Status="ALL", ImageOwnerAlias="self")
         assert sorted(image["Status"] for image in shown["Images"]["Image"]) == ["Creating"] * 5 + ["Waiting"]
-        risen.clock.advance(150)
-        copied = call(risen, "DescribeImages", region="cn-beijing", ImageOwnerAlias="self")
+        restarted.clock.advance(150)
+        copied = call(restarted, "DescribeImages", region="cn-beijing", ImageOwnerAlias="self")
         assert copied["TotalCount"] == 6
-        oss = Oss(risen)
+        oss = Oss(restarted)
         assert oss.bucket("disks").get_object(f"out_{image_id}_system.raw").read() == b"disk"
         oss.close()
-        risen.clock.advance(3600)
-        assert call(risen, "DescribeInstances")["TotalCount"] == 0
+        restarted.clock.advance(3600)
+        assert call(restarted, "DescribeInstances")["TotalCount"] == 0
 
 
-def test_an_object_removed_after_a_kill_fails_its_import(kept: Sandbox, bucket: oss2.Bucket, tmp_path: Path) -> None:
-    """The import still reads the object."""
+def test_an_object_removed_after_a_kill_fails_its_import(
+    persistent: Sandbox, bucket: oss2.Bucket, tmp_path: Path
+) -> None:
+    """The restored import depends on the object."""
     bucket.put_object("disk.raw", b"disk" * PART)
-    make_role(kept)
-    kept.state.configure(import_s=100.0)
-    call(kept, "ImportImage", DiskDeviceMappings=[mapping(OSSBucket="disks")])
-    with _killed(kept, tmp_path) as risen:
-        risen.clock.advance(50)
-        oss = Oss(risen)
+    make_role(persistent)
+    persistent.state.configure(import_s=100.0)
+    call(persistent, "ImportImage", DiskDeviceMappings=[mapping(OSSBucket="disks")])
+    with _restarted_after_kill(persistent, tmp_path) as restarted:
+        restarted.clock.advance(50)
+        oss = Oss(restarted)
         oss.bucket("disks").delete_object("disk.raw")
         oss.close()
-        risen.clock.advance(1000)
-        (task,) = call(risen, "DescribeTasks")["TaskSet"]["Task"]
+        restarted.clock.advance(1000)
+        (task,) = call(restarted, "DescribeTasks")["TaskSet"]["Task"]
         assert task["TaskStatus"] == "Failed"
 
 
-def test_ids_are_unique(kept: Sandbox, bucket: oss2.Bucket, tmp_path: Path) -> None:
+def test_ids_are_unique(persistent: Sandbox, bucket: oss2.Bucket, tmp_path: Path) -> None:
     """Ids of uploads, images, files and requests differ in two sandboxes that start with the same state."""
 
     def ids(sandbox: Sandbox) -> set[str]:
@@ -202,32 +215,32 @@ def test_ids_are_unique(kept: Sandbox, bucket: oss2.Bucket, tmp_path: Path) -> N
         return made | set(sandbox.state.tables["files"])
 
     del bucket
-    with _killed(kept, tmp_path) as first:
+    with _restarted_after_kill(persistent, tmp_path) as first:
         one = ids(first)
-    with _killed(kept, tmp_path) as second:
+    with _restarted_after_kill(persistent, tmp_path) as second:
         two = ids(second)
     assert len(one | two) == 8
 
 
-def test_files_are_removed_with_their_last_object(kept: Sandbox, bucket: oss2.Bucket, tmp_path: Path) -> None:
+def test_files_are_removed_with_their_last_object(persistent: Sandbox, bucket: oss2.Bucket, tmp_path: Path) -> None:
     """Files without a reference are removed, also those of incomplete bodies."""
-    files = kept.state.directory / "objects"
+    files = persistent.state.directory / "objects"
     bucket.put_object("a", b"1" * 5000)
     bucket.copy_object("disks", "a", "b")
     bucket.delete_object("a")
     assert len(list(files.iterdir())) == 1
-    connection = http.client.HTTPConnection("127.0.0.1", kept.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", persistent.port, timeout=10)
     (files / "0123-half-received").write_bytes(b"x")
-    with _killed(kept, tmp_path) as risen:
-        assert stored_bucket(risen).current("b").content.pread(0, 9) == b"1" * 9  # type: ignore[union-attr]
-        assert len(list((risen.state.directory / "objects").iterdir())) == 1
+    with _restarted_after_kill(persistent, tmp_path) as restarted:
+        assert stored_bucket(restarted).current("b").content.pread(0, 9) == b"1" * 9  # type: ignore[union-attr]
+        assert len(list((restarted.state.directory / "objects").iterdir())) == 1
     connection.close()
     bucket.delete_object("b")
     bucket.get_bucket_info()
     assert [each.name for each in files.iterdir()] == ["0123-half-received"]
 
 
-def test_a_restart_keeps_all_and_takes_new_settings(tmp_path: Path) -> None:
+def test_a_restart_keeps_the_state_and_applies_new_settings(tmp_path: Path) -> None:
     """A restarted sandbox continues. Given settings replace the stored ones."""
     with Sandbox.start(tmp_path, keep=True) as first:
         first.state.part(OssState).add_bucket("disks", region="cn-hangzhou", owner_id=first.account_id)
@@ -240,50 +253,50 @@ def test_a_restart_keeps_all_and_takes_new_settings(tmp_path: Path) -> None:
         assert (list(third.state.part(OssState).buckets), third.state.settings.import_s) == (["disks"], 8.0)
 
 
-def test_a_call_that_cannot_be_stored_is_not_answered(
-    kept: Sandbox, bucket: oss2.Bucket, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_a_call_whose_changes_cannot_be_stored_has_no_response(
+    persistent: Sandbox, bucket: oss2.Bucket, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The connection is dropped, the log has the reason, and the next call writes the changes."""
-    with contextlib.closing(sqlite3.connect(kept.state.directory / "state.db", isolation_level=None)) as other:
+    with contextlib.closing(sqlite3.connect(persistent.state.directory / "state.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        assert kept.state.store is not None
-        kept.state.store._database.execute("PRAGMA busy_timeout = 1")
+        assert persistent.state.store is not None
+        persistent.state.store._database.execute("PRAGMA busy_timeout = 1")
         with pytest.raises(oss2.exceptions.RequestError):
             bucket.put_object("k", b"x")
         other.execute("ROLLBACK")
     assert "cannot write its state" in caplog.text
     bucket.get_bucket_info()
-    with _killed(kept, tmp_path) as risen:
-        assert list(stored_bucket(risen).versions) == ["k"]
+    with _restarted_after_kill(persistent, tmp_path) as restarted:
+        assert list(stored_bucket(restarted).versions) == ["k"]
 
 
-def test_one_directory_has_one_sandbox(kept: Sandbox, tmp_path: Path) -> None:
+def test_a_directory_is_used_by_one_sandbox(persistent: Sandbox, tmp_path: Path) -> None:
     """A second sandbox and a reset are refused while the first serves, and change nothing."""
     with pytest.raises(DirectoryInUseError):
-        Sandbox.start(tmp_path / "kept", keep=True)
+        Sandbox.start(tmp_path / "persistent", keep=True)
     with pytest.raises(DirectoryInUseError):
-        reset(tmp_path / "kept")
-    assert (kept.state.directory / "state.db").exists()
+        reset(tmp_path / "persistent")
+    assert (persistent.state.directory / "state.db").exists()
 
 
 def test_a_reset_removes_the_state_and_no_other_files(tmp_path: Path) -> None:
     """A directory with other files is refused by a reset and by a start."""
-    with Sandbox.start(tmp_path / "kept", keep=True) as sandbox:
+    with Sandbox.start(tmp_path / "persistent", keep=True) as sandbox:
         sandbox.state.part(OssState).add_bucket("disks", region="cn-hangzhou", owner_id=sandbox.account_id)
-    (tmp_path / "kept" / "notes").write_text("of its owner")
-    reset(tmp_path / "kept")
-    assert {each.name for each in (tmp_path / "kept").iterdir()} <= {"notes", "lock"}
+    (tmp_path / "persistent" / "notes").write_text("other data")
+    reset(tmp_path / "persistent")
+    assert {each.name for each in (tmp_path / "persistent").iterdir()} <= {"notes", "lock"}
     for refused in (reset, lambda directory: Sandbox.start(directory, keep=True)):
         with pytest.raises(ForeignDirectoryError):
-            refused(tmp_path / "kept")
+            refused(tmp_path / "persistent")
     reset(tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_failed_start_leaves_the_directory_free(kept: Sandbox, tmp_path: Path) -> None:
-    """A failed start (port in use, damaged state) releases the lock."""
+def test_a_failed_start_releases_the_lock_of_the_directory(persistent: Sandbox, tmp_path: Path) -> None:
+    """This applies to a port in use and to a damaged state."""
     with pytest.raises(OSError, match="in use"):
-        Sandbox.start(tmp_path / "other", keep=True, port=kept.port)
+        Sandbox.start(tmp_path / "other", keep=True, port=persistent.port)
     (tmp_path / "other" / "state.db").write_bytes(b"damaged" * 999)
     with pytest.raises(UnreadableStateError):
         Sandbox.start(tmp_path / "other", keep=True)

@@ -1,4 +1,4 @@
-"""The sample disk: its table, its boot sectors run step by step, its size on the disk."""
+"""Tests of the sample disk: its partition table, its boot code in an emulator, and its allocated size."""
 
 import os
 import struct
@@ -26,8 +26,8 @@ from tests.rows import each_row
 GIB = 1 << 30
 
 
-class _Machine:
-    """Emulator of a PC with the instructions of the disk."""
+class _Emulator:
+    """Emulator of a PC with the instructions that the disk uses."""
 
     def __init__(self, disk: bytes) -> None:
         self.disk = disk
@@ -44,9 +44,9 @@ class _Machine:
                 assert self._near(self.ip + 1) == self.ip
                 return self.printed
             self.ip = self._step(self.memory[self.ip], self.memory[self.ip + 1])
-        raise AssertionError("the machine does not come to rest")
+        raise AssertionError("the emulator does not halt")
 
-    def _step(self, opcode: int, operand: int) -> int:  # noqa: C901 - a case an instruction
+    def _step(self, opcode: int, operand: int) -> int:  # noqa: C901 - one case per instruction
         """Execute one instruction, and return the address of the next."""
         match opcode, operand:
             case (0xFA | 0xFB | 0xFC, _):  # cli, sti, cld
@@ -82,7 +82,7 @@ class _Machine:
             case (0xEA, _):  # jmp to another segment
                 assert self._word(self.ip + 3) == 0
                 return self._word(self.ip + 1)
-            case (0x72, _):  # jc: no read of this machine fails
+            case (0x72, _):  # jc: reads of this emulator do not fail
                 pass
             case (0xCD, 0x10):
                 assert self.ah == 0x0E
@@ -95,7 +95,7 @@ class _Machine:
             case (0xCD, 0x13):
                 self._read_disk()
             case _:
-                raise AssertionError(f"an instruction at {self.ip:#x} that this test does not know")
+                raise AssertionError(f"an unknown instruction at {self.ip:#x}")
         return self.ip + 2
 
     def _word(self, at: int) -> int:
@@ -111,11 +111,11 @@ class _Machine:
 
 
 def test_the_disk_boots_prints_its_line_and_halts(tmp_path: Path) -> None:
-    """The hand-assembled code does what its comments say, from the boot record over the active partition."""
+    """The boot record starts the code of the active partition, which prints the line on screen and serial port."""
     path = tmp_path / "disk.raw"
     write_sample_disk(path, size_bytes=4 << 20)
-    machine = _Machine(path.read_bytes())
-    assert machine.run() == machine.serial == LINE.rstrip(b"\0")
+    emulator = _Emulator(path.read_bytes())
+    assert emulator.run() == emulator.serial == LINE.rstrip(b"\0")
     assert (len(BOOT_RECORD_CODE), len(PARTITION_CODE)) == (0x30, 0x26)
 
 
@@ -136,7 +136,7 @@ def test_the_disk_has_one_active_linux_partition_to_its_end(tmp_path: Path) -> N
 
 
 def test_the_disk_is_sparse_and_always_the_same(tmp_path: Path) -> None:
-    """A terabyte of it costs a few blocks, and writing it again changes nothing."""
+    """A terabyte uses a few blocks, and a second disk is equal."""
     path = tmp_path / "disk.raw"
     write_sample_disk(path, size_bytes=1024 * GIB)
     assert path.stat().st_blocks * 512 <= 1 << 20
@@ -146,14 +146,14 @@ def test_the_disk_is_sparse_and_always_the_same(tmp_path: Path) -> None:
 
 
 @each_row("size_bytes", [0, 1 << 20, GIB + 1, 3 << 40])
-def test_sizes_that_no_mbr_disk_has_are_refused(tmp_path: Path, size_bytes: int) -> None:
-    """Nothing is written then."""
+def test_invalid_sizes_are_refused(tmp_path: Path, size_bytes: int) -> None:
+    """No file is written."""
     with pytest.raises(ValueError, match="2 MiB to 2 TiB"):
         write_sample_disk(tmp_path / "disk.raw", size_bytes=size_bytes)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_sample_disk_is_recognised_to_the_last_byte(tmp_path: Path) -> None:
+def test_a_sample_disk_is_recognised_by_all_its_bytes(tmp_path: Path) -> None:
     """A disk with another byte or size is not recognised, and only regular files are compared."""
     path = tmp_path / "disk.raw"
     write_sample_disk(path, size_bytes=GIB)
@@ -174,14 +174,14 @@ def test_a_sample_disk_is_recognised_to_the_last_byte(tmp_path: Path) -> None:
 
 
 def test_a_sample_disk_without_holes_is_recognised(tmp_path: Path) -> None:
-    """A copy that wrote the zeros out holds the same bytes."""
+    """A copy with allocated zeros has the same bytes."""
     path = tmp_path / "disk.raw"
     write_sample_disk(path, size_bytes=4 << 20)
     (tmp_path / "copy.raw").write_bytes(path.read_bytes())
     assert is_sample_disk(tmp_path / "copy.raw", size_bytes=4 << 20)
 
 
-def test_the_command_refuses_to_overwrite_work_on_a_sample_disk(tmp_path: Path) -> None:
+def test_the_command_does_not_overwrite_a_changed_sample_disk(tmp_path: Path) -> None:
     """`sandbox disk` overwrites only an identical file."""
     path = tmp_path / "demo.raw"
     command = ["disk", str(path), "--size", "1G"]
@@ -189,16 +189,16 @@ def test_the_command_refuses_to_overwrite_work_on_a_sample_disk(tmp_path: Path) 
     assert CliRunner().invoke(sandbox_commands, command).exit_code == 0
     with path.open("r+b") as disk:
         disk.seek(2 << 20)
-        disk.write(b"hours of work")
+        disk.write(b"local changes")
     result = CliRunner().invoke(sandbox_commands, command)
     assert isinstance(result.exception, UsageError)
     assert result.exception.code == "file-exists"
     with path.open("rb") as disk:
         disk.seek(2 << 20)
-        assert disk.read(13) == b"hours of work"
+        assert disk.read(13) == b"local changes"
 
 
-def test_the_disk_passes_every_check(tmp_path: Path) -> None:
+def test_the_disk_has_no_finding_but_notes(tmp_path: Path) -> None:
     """A first push with it has no warnings, and reports a Linux system."""
     path = tmp_path / "disk.raw"
     write_sample_disk(path, size_bytes=5 * GIB)
@@ -213,12 +213,12 @@ def test_the_disk_passes_every_check(tmp_path: Path) -> None:
 @pytest.mark.root
 @pytest.mark.skipif(which("e2fsck") is None, reason="needs e2fsprogs")
 @pytest.mark.parametrize("size_bytes", [2 << 20, 64 << 20, GIB])
-def test_the_file_system_is_sound(tmp_path: Path, size_bytes: int) -> None:
+def test_the_file_system_is_valid_for_e2fsck(tmp_path: Path, size_bytes: int) -> None:
     """Another implementation checks structure, counts and bitmaps."""
     disk, partition = tmp_path / "disk.raw", tmp_path / "partition.img"
     write_sample_disk(disk, size_bytes=size_bytes)
     with disk.open("rb") as file:
         file.seek(1 << 20)
         partition.write_bytes(file.read(128 << 20))
-    judged = subprocess.run(["e2fsck", "-fn", partition], capture_output=True, text=True, check=False)
-    assert judged.returncode == 0, judged.stdout
+    checked = subprocess.run(["e2fsck", "-fn", partition], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout

@@ -1,4 +1,4 @@
-"""Start and stop of a sandbox, and its public attributes."""
+"""Tests of the start and stop of a sandbox, and of its public attributes."""
 
 import http.client
 import json
@@ -21,14 +21,14 @@ def _get(sandbox: Sandbox, target: str, *, method: str = "GET", body: bytes | No
         connection.close()
 
 
-def test_an_unknown_operation_is_named(sandbox: Sandbox) -> None:
-    """An unsupported operation is answered 501 with its name."""
+def test_an_unknown_operation_is_501_with_its_name(sandbox: Sandbox) -> None:
+    """The message has the method."""
     status, body = _get(sandbox, "/some-bucket/key?noSuchThing", method="PATCH")
     assert status == 501
     assert b"PATCH" in body
 
 
-def test_stopping_drops_open_connections(tmp_path: Path) -> None:
+def test_stopping_closes_open_connections(tmp_path: Path) -> None:
     """An open connection does not delay the end of the sandbox."""
     with Sandbox.start(tmp_path) as sandbox:
         connection = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=10)
@@ -55,7 +55,7 @@ def test_a_port_in_use_is_refused(sandbox: Sandbox, tmp_path: Path) -> None:
         Sandbox.start(tmp_path / "other", port=sandbox.port)
 
 
-def test_ids_and_banners_are_not_the_real_clouds(sandbox: Sandbox) -> None:
+def test_ids_and_headers_differ_from_those_of_the_real_service(sandbox: Sandbox) -> None:
     """An answer is recognisably from the sandbox."""
     connection = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=10)
     connection.request("GET", "/bucket/key")
@@ -66,8 +66,8 @@ def test_ids_and_banners_are_not_the_real_clouds(sandbox: Sandbox) -> None:
     connection.close()
 
 
-def test_secrets_do_not_show(sandbox: Sandbox) -> None:
-    """Neither a key's repr nor the log of requests holds a secret, a token or a signature."""
+def test_secrets_are_not_in_repr_and_log(sandbox: Sandbox) -> None:
+    """Neither the repr of a key nor the log of requests has a secret, a token or a signature."""
     assert "SECRET" not in repr(sandbox.access_key)
     _get(sandbox, "/?Action=GetCallerIdentity&SecurityToken=T0KEN&Signature=S1GN&AccessKeyId=A")
     logged = repr(sandbox.requests.entries())
@@ -76,13 +76,13 @@ def test_secrets_do_not_show(sandbox: Sandbox) -> None:
     assert "S1GN" not in logged
 
 
-def test_a_directory_can_be_used_again(tmp_path: Path) -> None:
+def test_a_directory_can_be_reused(tmp_path: Path) -> None:
     """A sandbox in the directory of an earlier one starts empty, and keeps the existing files."""
-    kept = []
+    contents = []
     for _ in range(2):
         with Sandbox.start(tmp_path) as sandbox:
             oss = sandbox.state.part(OssState)
             assert oss.buckets == {}
-            kept.append(oss.blobs.receive([b"bytes"]).content)
-    assert [content.pread(0, 9) for content in kept] == [b"bytes", b"bytes"]
+            contents.append(oss.blobs.receive([b"bytes"]).content)
+    assert [content.pread(0, 9) for content in contents] == [b"bytes", b"bytes"]
     assert len(list((tmp_path / "objects").iterdir())) == 2

@@ -1,4 +1,4 @@
-"""Steered time: an import of hours takes no time, in this process and through the control plane."""
+"""Tests of the steered clock, in this process and through the control plane."""
 
 import threading
 import time
@@ -29,7 +29,7 @@ def test_polling_an_import_of_hours_takes_no_time(sandbox: Sandbox) -> None:
         assert time.monotonic() - began_s < 20
 
 
-def test_its_times_agree_with_those_of_the_sandbox(sandbox: Sandbox) -> None:
+def test_the_steered_clock_agrees_with_that_of_the_sandbox(sandbox: Sandbox) -> None:
     """A wait advances the time of the client and of the sandbox."""
     clock = steered_context(sandbox).clock
     before_s = clock.monotonic_s()
@@ -39,7 +39,7 @@ def test_its_times_agree_with_those_of_the_sandbox(sandbox: Sandbox) -> None:
 
 
 def test_a_cancelled_run_does_not_wait(sandbox: Sandbox) -> None:
-    """As with the system clock, a wait raises Interrupted."""
+    """A wait raises Interrupted, as with the system clock."""
     cancel = threading.Event()
     context = steered_context(sandbox, cancel=cancel)
     cancel.set()

@@ -1,4 +1,4 @@
-"""https of the sandbox itself: its authority, its certificate, plain http beside it; IPv6."""
+"""Tests of the sandbox's own TLS: its authority and certificate, http in addition to https, and IPv6."""
 
 import http.client
 import socket
@@ -17,7 +17,7 @@ from aliyun_import.sandbox.server import Sandbox
 
 
 def _status(sandbox: Sandbox, name: str, *, host: str = "127.0.0.1") -> int:
-    """Return the status of a request over TLS that is made out to a host name, and verified for it."""
+    """Return the status of a request over TLS that verifies the certificate for a host name."""
     context = ssl.create_default_context(cafile=str(sandbox.authority))
     with (
         socket.create_connection((host, sandbox.port), timeout=10) as plain,
@@ -27,7 +27,7 @@ def _status(sandbox: Sandbox, name: str, *, host: str = "127.0.0.1") -> int:
         return int(secure.recv(12).split()[1])
 
 
-def test_its_certificate_is_for_every_name_of_the_services(tmp_path: Path) -> None:
+def test_the_certificate_is_valid_for_all_names_of_the_services(tmp_path: Path) -> None:
     """It verifies for host names of regions and buckets, and for addresses."""
     with Sandbox.start(tmp_path, own_tls=True) as sandbox:
         assert sandbox.environment()["ALIBABA_CLOUD_CA_BUNDLE"] == str(tmp_path / "tls" / "ca.pem")
@@ -47,14 +47,14 @@ def test_its_certificate_is_for_every_name_of_the_services(tmp_path: Path) -> No
             _status(sandbox, "example.com")
 
 
-def test_the_authority_is_named_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A shell that reads the variables may go to another directory."""
+def test_the_path_of_the_authority_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell that reads the variables may change its directory."""
     monkeypatch.chdir(tmp_path)
     with Sandbox.start(Path("here"), own_tls=True) as sandbox:
         assert sandbox.environment()["ALIBABA_CLOUD_CA_BUNDLE"] == str(tmp_path / "here" / "tls" / "ca.pem")
 
 
-def test_the_authority_stays_and_its_key_is_private(tmp_path: Path) -> None:
+def test_the_authority_is_reused_and_its_key_is_private(tmp_path: Path) -> None:
     """The authority is used again, unless its constraints exclude the host."""
     for name in ("127.0.0.1", "localhost"):
         with Sandbox.start(tmp_path, own_tls=True, host=name) as sandbox:
@@ -66,7 +66,7 @@ def test_the_authority_stays_and_its_key_is_private(tmp_path: Path) -> None:
     assert (modes["ca-key.pem"], modes["certificate-key.pem"]) == (0o600, 0o600)
 
 
-def test_the_authority_can_vouch_for_nothing_else(tmp_path: Path) -> None:
+def test_the_authority_is_limited_to_the_names_of_the_services(tmp_path: Path) -> None:
     """Its key cannot sign a certificate for another site."""
     with Sandbox.start(tmp_path, own_tls=True) as sandbox:
         assert sandbox.authority is not None
@@ -95,7 +95,7 @@ def test_the_authority_can_vouch_for_nothing_else(tmp_path: Path) -> None:
             _status(forging, "example.com")
 
 
-def test_plain_http_beside_https(tmp_path: Path) -> None:
+def test_http_is_served_in_addition_to_https(tmp_path: Path) -> None:
     """Some clients use http for ECS and https for OSS."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -110,8 +110,8 @@ def test_plain_http_beside_https(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("host", "clients"), [("::1", ["::1"]), ("::", ["::1", "127.0.0.1"])])
-def test_ipv6(tmp_path: Path, host: str, clients: list[str]) -> None:
-    """All addresses are those of IPv4, too; the URL has brackets."""
+def test_ipv6_addresses_are_supported(tmp_path: Path, host: str, clients: list[str]) -> None:
+    """The address :: includes IPv4, and the URL has brackets."""
     if not socket.has_ipv6:
         pytest.skip("no IPv6")
     with Sandbox.start(tmp_path, host=host, own_tls=True) as sandbox:

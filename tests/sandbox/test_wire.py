@@ -1,4 +1,4 @@
-"""The HTTP server: TLS, chunks, cuts, delays, refusals within a body."""
+"""Tests of requests and responses of the HTTP server: TLS, chunks, faults in transit, and refusals before a body."""
 
 import http.client
 import socket
@@ -24,14 +24,14 @@ from tests.sandbox.oss_sdk import stored_bucket
 
 @pytest.fixture
 def connection(sandbox: Sandbox) -> Iterator[http.client.HTTPConnection]:
-    """Open a plain connection."""
+    """Yield a connection."""
     opened = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=10)
     yield opened
     opened.close()
 
 
 def _certificate(directory: Path) -> tuple[Path, Path]:
-    """Make a certificate for 127.0.0.1 that signs itself."""
+    """Write a self-signed certificate for 127.0.0.1 and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.now(UTC)
@@ -46,8 +46,8 @@ def _certificate(directory: Path) -> tuple[Path, Path]:
     return paths
 
 
-def test_https(tmp_path: Path) -> None:
-    """With a certificate the sandbox speaks TLS, and its URL says so."""
+def test_a_sandbox_with_a_certificate_uses_https(tmp_path: Path) -> None:
+    """The URL has the scheme https."""
     certificate, key = _certificate(tmp_path)
     with Sandbox.start(tmp_path / "store", certificate=certificate, private_key=key) as sandbox:
         assert sandbox.url.startswith("https://127.0.0.1:")
@@ -56,7 +56,7 @@ def test_https(tmp_path: Path) -> None:
         connection.request("GET", "/_sandbox")
         assert connection.getresponse().status == 200
         connection.close()
-        # A client that does not speak TLS is turned away, and the next one is served.
+        # A client without TLS is refused, and the next client is served.
         plain = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=10)
         plain.request("GET", "/_sandbox")
         with pytest.raises((http.client.HTTPException, OSError)):
@@ -68,7 +68,7 @@ def test_https(tmp_path: Path) -> None:
 
 
 def test_one_connection_serves_many_requests(connection: http.client.HTTPConnection) -> None:
-    """Connections are kept, also after refusals with a body on the way."""
+    """Connections are kept open, also after a refusal before the body was read."""
     for _ in range(3):
         connection.request("PUT", "/no-such-bucket/key", body=b"x" * 100_000)
         response = connection.getresponse()
@@ -77,10 +77,8 @@ def test_one_connection_serves_many_requests(connection: http.client.HTTPConnect
         assert connection.sock is not None
 
 
-def test_a_refusal_of_a_huge_body_comes_before_the_body(
-    sandbox: Sandbox, connection: http.client.HTTPConnection
-) -> None:
-    """If the client announces more than is drained, it is answered at once and the connection is closed."""
+def test_a_large_body_is_refused_before_it_is_read(sandbox: Sandbox, connection: http.client.HTTPConnection) -> None:
+    """If Content-Length exceeds the limit, the response is sent at once and the connection is closed."""
     connection.putrequest("PUT", "/no-such-bucket/key")
     connection.putheader("Content-Length", str(1 << 40))
     connection.endheaders()
@@ -90,8 +88,8 @@ def test_a_refusal_of_a_huge_body_comes_before_the_body(
     assert sandbox.requests.entries()[0].body_bytes == 0
 
 
-def test_a_body_that_breaks_off_stores_nothing(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """If a client ends within a body, neither an object nor a file is left."""
+def test_an_incomplete_body_is_not_stored(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+    """If a client disconnects in a body, neither an object nor a file is left."""
     signed = oss2.http.Request("PUT", f"{sandbox.url}/disks/k", region="cn-hangzhou", product="oss")
     bucket.auth._sign_request(signed, "disks", "k")
     headers = {name: value for name, value in signed.headers.items() if value is not None}
@@ -106,8 +104,8 @@ def test_a_body_that_breaks_off_stores_nothing(sandbox: Sandbox, bucket: oss2.Bu
     assert stored_bucket(sandbox).versions == {}
 
 
-def test_a_cut_in_the_body(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """cut-body reads `after_bytes` bytes and drops the connection. The next call succeeds."""
+def test_the_fault_cut_body_drops_the_connection_in_the_body(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+    """It reads `after_bytes` bytes first. The next call succeeds."""
     sandbox.faults.add(Fault(operation="PutObject", effect="cut-body", after_bytes=1 << 20))
     with pytest.raises(oss2.exceptions.RequestError):
         bucket.put_object("k", b"d" * (8 << 20))
@@ -116,16 +114,16 @@ def test_a_cut_in_the_body(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
     bucket.put_object("k", b"d")
 
 
-def test_a_cut_before_the_body(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """cut-before reads nothing of the body."""
+def test_the_fault_cut_before_reads_no_body(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+    """The connection is dropped before the body."""
     sandbox.faults.add(Fault(operation="PutObject", effect="cut-before"))
     with pytest.raises(oss2.exceptions.RequestError):
         bucket.put_object("k", b"d" * 1000)
     assert sandbox.requests.entries("PutObject")[0].body_bytes == 0
 
 
-def test_a_cut_in_the_answer(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """cut-answer sends `after_bytes` bytes of the body and drops the connection."""
+def test_the_fault_cut_answer_drops_the_connection_in_the_response(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+    """It sends `after_bytes` bytes of the body first."""
     bucket.put_object("k", b"d" * 1000)
     sandbox.faults.add(Fault(operation="GetObject", effect="cut-answer", after_bytes=10))
     connection = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=10)
@@ -143,18 +141,18 @@ def test_a_delayed_call_ends_with_the_sandbox(tmp_path: Path) -> None:
     """A delayed call blocks neither other calls nor the end of the sandbox."""
     with Sandbox.start(tmp_path) as sandbox:
         sandbox.faults.add(Fault(effect="delay", delay_s=3600, operation="ListBuckets"))
-        held = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=30)
-        held.request("GET", "/")
+        delayed = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=30)
+        delayed.request("GET", "/")
         other = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=30)
         other.request("GET", "/bucket/key")
         assert other.getresponse().status == 404
         other.close()
-    held.close()
+    delayed.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("sandbox")]
 
 
-def test_chunks_of_any_size(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """A chunked body is read in bounded pieces, extensions and trailers included."""
+def test_chunks_of_any_size_are_read(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+    """A chunked body is read in bounded pieces, with extensions and trailers."""
     signed = oss2.http.Request("PUT", f"{sandbox.url}/disks/k", region="cn-hangzhou", product="oss")
     bucket.auth._sign_request(signed, "disks", "k")
     lines = [f"{name}: {value}" for name, value in signed.headers.items() if value is not None]

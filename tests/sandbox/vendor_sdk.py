@@ -1,4 +1,4 @@
-"""ECS, RAM and STS of the sandbox through the vendor's SDK, or by requests made by hand."""
+"""Calls of the sandbox's ECS, RAM and STS through the vendor's SDK or as raw requests."""
 
 import base64
 import functools
@@ -41,7 +41,7 @@ def _request(action: str, fields: dict[str, Any]) -> Any:
 
 @functools.cache
 def _client(key: AccessKey, region: str) -> AcsClient:
-    """Return the client of a key; to make one takes longer than a call, since it reads a table of all endpoints."""
+    """Return the client of a key, cached because its creation reads a table of all endpoints."""
     credential = (
         StsTokenCredential(key.id, key.secret, key.token) if key.token else AccessKeyCredential(key.id, key.secret)
     )
@@ -51,11 +51,11 @@ def _client(key: AccessKey, region: str) -> AcsClient:
 def call(
     sandbox: Sandbox, action: str, *, key: AccessKey | None = None, region: str = "cn-hangzhou", **fields: Any
 ) -> dict[str, Any]:
-    """Make a call through the SDK; `fields` are its setters, as ImageName="disk". Raises the SDK's exceptions."""
+    """Make a call through the SDK, which may raise. `fields` are arguments of setters, as ImageName="disk"."""
     client = _client(key or sandbox.access_key, region)
     request = _request(action, fields)
     request.set_endpoint(sandbox.url)
-    with closing(client.session):  # else its socket is left to the garbage collector, which warns
+    with closing(client.session):  # otherwise the garbage collector closes its socket and warns
         answer = json.loads(client.do_action_with_exception(request))
     assert isinstance(answer, dict)
     return answer
@@ -74,7 +74,7 @@ def refusal(
 
 @dataclass(frozen=True)
 class RawAnswer:
-    """An answer as it came over the wire."""
+    """A response without parsing."""
 
     status: int
     content_type: str
@@ -82,7 +82,7 @@ class RawAnswer:
 
 
 def sign(method: str, parameters: dict[str, str], *, secret: str) -> str:
-    """Sign a call, with code that is independent of the sandbox's."""
+    """Return the signature of a call, computed independently of the sandbox."""
     query = "&".join(f"{quote(name, safe='~')}={quote(parameters[name], safe='~')}" for name in sorted(parameters))
     text = f"{method}&{quote('/', safe='')}&{quote(query, safe='~')}"
     return base64.b64encode(hmac.new(f"{secret}&".encode(), text.encode(), hashlib.sha1).digest()).decode()
@@ -96,7 +96,7 @@ def signed(
     method: str = "GET",
     key: AccessKey | None = None,
 ) -> dict[str, str]:
-    """Return the parameters of a call of ECS, signed; `fields` adds to the common ones and replaces them."""
+    """Return the signed parameters of a call. `fields` extends and replaces the common parameters."""
     key = key or sandbox.access_key
     parameters = {
         "Action": action,
@@ -115,7 +115,7 @@ def signed(
 def send(
     sandbox: Sandbox, query: dict[str, str], *, method: str = "GET", form: dict[str, str] | None = None
 ) -> RawAnswer:
-    """Send a call by hand: `query` in the request line, `form` in the body."""
+    """Send a call as a raw request: `query` in the request line, `form` in the body."""
 
     def encoded(parameters: dict[str, str]) -> str:
         return "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in parameters.items())

@@ -1,4 +1,4 @@
-"""ACS3-HMAC-SHA256: calls as the vendor's current SDKs sign them."""
+"""Tests of ACS3-HMAC-SHA256, the signature of the vendor's current SDKs."""
 
 import hashlib
 import hmac
@@ -20,7 +20,7 @@ FORM = "application/x-www-form-urlencoded"
 
 @dataclass(frozen=True)
 class Reply:
-    """Status, content type and body of an answer."""
+    """Status, content type and body of a response."""
 
     status: int
     content_type: str
@@ -86,23 +86,23 @@ def call(
         return Reply(response.status, response.headers["Content-Type"], response.read().decode())
 
 
-def test_parameters_in_the_query_and_json_in_the_answer(sandbox: Sandbox) -> None:
-    """As tea sends it; the SDK parses JSON though no Format is sent."""
+def test_parameters_in_the_query_and_a_response_in_json(sandbox: Sandbox) -> None:
+    """The client tea sends parameters in the query and no Format, and expects JSON."""
     reply = call(sandbox, "DescribeImages", {"RegionId": "cn-hangzhou", "PageSize": "7"})
     assert (reply.status, json.loads(reply.text)["PageSize"]) == (200, 7)
     assert sandbox.requests.entries()[-1].operation == "DescribeImages"
 
 
 def test_parameters_in_a_form(sandbox: Sandbox) -> None:
-    """As tea sends them where the API says formData; the body is covered by its hash."""
+    """The client tea sends formData parameters in the body, whose hash is signed."""
     body = encoded({"RegionId": "cn-hangzhou", "PageSize": "7"}).encode()
     assert json.loads(call(sandbox, "DescribeImages", body=body, content_type=FORM).text)["PageSize"] == 7
     changed = body.replace(b"7", b"8")
     assert call(sandbox, "DescribeImages", body=body, sent=changed, content_type=FORM).code == "SignatureDoesNotMatch"
 
 
-def test_xml_where_it_is_asked_for(sandbox: Sandbox) -> None:
-    """Accept takes the part of Format."""
+def test_the_accept_header_selects_xml(sandbox: Sandbox) -> None:
+    """Accept replaces the parameter Format."""
     reply = call(sandbox, "DescribeRegions", {"RegionId": "cn-hangzhou"}, accept="application/xml")
     assert (reply.content_type.partition(";")[0], reply.text.startswith("<?xml")) == ("text/xml", True)
 
@@ -125,12 +125,12 @@ def test_xml_where_it_is_asked_for(sandbox: Sandbox) -> None:
     ],
 )
 def test_a_wrong_call_is_refused(sandbox: Sandbox, changes: dict[str, Any], code: str) -> None:
-    """With the codes of the gateway, in JSON."""
+    """The codes are those of the gateway, in JSON."""
     assert call(sandbox, "DescribeRegions", {"RegionId": "cn-hangzhou"}, **changes).code == code
 
 
-def test_a_nonce_is_good_once(sandbox: Sandbox) -> None:
-    """A recorded call can not be sent again."""
+def test_a_nonce_can_be_used_once(sandbox: Sandbox) -> None:
+    """A recorded call cannot be sent again."""
     assert call(sandbox, "DescribeRegions", x_acs_signature_nonce="n").status == 200
     assert call(sandbox, "DescribeRegions", x_acs_signature_nonce="n").code == "SignatureNonceUsed"
 
@@ -146,6 +146,6 @@ def test_a_security_token_is_a_header(sandbox: Sandbox) -> None:
 
 
 def test_an_unknown_operation_is_501_by_name(sandbox: Sandbox) -> None:
-    """As with the other signature."""
+    """The response is that for the other signature."""
     reply = call(sandbox, "CreateKeyPair", {"RegionId": "cn-hangzhou"})
     assert (reply.status, "ecs:CreateKeyPair" in reply.text) == (501, True)

@@ -1,4 +1,4 @@
-"""Verification of OSS signatures against requests that real clients sent, and against published vectors."""
+"""Tests of the verification of OSS signatures, with captured requests of real clients and published vectors."""
 
 import hashlib
 import hmac
@@ -26,7 +26,7 @@ CAPTURED = datetime(2026, 11, 23, 22, 51, 41, tzinfo=UTC).timestamp()
 
 @dataclass(frozen=True)
 class Captured:
-    """A request as it was sent; the body is left out, because no signature covers it."""
+    """A captured request without its body, which no signature covers."""
 
     method: str
     target: str
@@ -41,7 +41,7 @@ class Captured:
 
     @property
     def v4(self) -> bool:
-        """Return which signature it carries."""
+        """Return whether the signature is V4."""
         return any(value.startswith("OSS4-") for _, value in self.headers)
 
     def authenticate(self, state: State) -> Caller:
@@ -57,13 +57,13 @@ class Captured:
 
 
 def _changed(text: str) -> Iterator[str]:
-    """Return the text with each of its characters changed in turn."""
+    """Yield the text with one character changed, for each character."""
     for index, char in enumerate(text):
         yield text[:index] + ("x" if char != "x" else "y") + text[index + 1 :]
 
 
 def _mutants(request: Captured) -> Iterator[Captured]:
-    """Return the request with each single byte changed that its signature covers."""
+    """Yield the request with one signed byte changed, for each such byte."""
     yield replace(request, method="PUT" if request.method != "PUT" else "POST")
     path, mark, query = request.target.partition("?")
     for changed in _changed(path[1:]):
@@ -92,15 +92,15 @@ def state(tmp_path: Path) -> State:
     return state
 
 
-def test_the_captures_are_there() -> None:
-    """There are captures of all four clients."""
+def test_there_are_captures_of_all_clients() -> None:
+    """The number of captures of each client and signature is complete."""
     assert Counter(path.parent.name for path in CAPTURES) == {
         "oss2-v1": 25, "oss2-v4": 25, "oss2-v4-sts": 25, "oss-v2sdk-v4": 16, "ossutil-v4": 5
     }  # fmt: skip
 
 
 def _accepted(state: State, mutants: Iterable[Captured]) -> list[Captured]:
-    """Return the requests that are let in, or refused otherwise than by their signature."""
+    """Return the requests that are accepted, or refused with another status than 400 or 403."""
     wrong = []
     for mutant in mutants:
         try:
@@ -113,8 +113,8 @@ def _accepted(state: State, mutants: Iterable[Captured]) -> list[Captured]:
 
 
 @each_row(("number", "path"), enumerate(CAPTURES))
-def test_a_real_clients_request_verifies_and_no_byte_of_it_may_change(state: State, number: int, path: Path) -> None:
-    """What a real client sent is let in; with one signed byte changed it is refused: each 8th, another 8th in each."""
+def test_a_captured_request_verifies_and_a_changed_one_does_not(state: State, number: int, path: Path) -> None:
+    """Every 8th signed byte is changed, with another offset for each request."""
     request = Captured.read(path)
     caller = request.authenticate(state)
     assert caller.region == ("cn-hangzhou" if request.v4 else None)
@@ -123,8 +123,8 @@ def test_a_real_clients_request_verifies_and_no_byte_of_it_may_change(state: Sta
 
 @pytest.mark.slow
 @each_row("path", CAPTURES)
-def test_no_byte_of_a_real_clients_request_may_change(state: State, path: Path) -> None:
-    """Any one signed byte, in every request: refused."""
+def test_a_captured_request_with_any_signed_byte_changed_is_refused(state: State, path: Path) -> None:
+    """Every signed byte of every captured request is changed."""
     assert _accepted(state, _mutants(Captured.read(path))) == []
 
 
@@ -132,8 +132,8 @@ def _capture(name: str) -> Captured:
     return Captured.read(WIRE / name)
 
 
-def test_a_mismatch_shows_what_the_service_signed(state: State) -> None:
-    """The refusal of a V4 signature carries the canonical request and the string to sign."""
+def test_a_mismatch_has_the_string_to_sign_of_the_service(state: State) -> None:
+    """The refusal of a V4 signature has the canonical request and the string to sign."""
     with pytest.raises(OssError) as refused:
         replace(_capture("oss2-v4/list_parts.txt"), method="PUT").authenticate(state)
     shown = dict(refused.value.extra)
@@ -153,8 +153,8 @@ def test_a_date_more_than_15_minutes_off_is_refused(state: State, folder: str, s
     _capture(f"{folder}/list_parts.txt").authenticate(state)
 
 
-def test_keys_and_tokens_are_told_apart(state: State) -> None:
-    """Unknown and disabled keys, wrong, missing and expired tokens have each their own code."""
+def test_faults_of_keys_and_tokens_have_different_codes(state: State) -> None:
+    """Disabled keys, and wrong, missing and expired tokens have their own codes."""
     plain, temporary = _capture("oss2-v4/list_parts.txt"), _capture("oss2-v4-sts/list_parts.txt")
 
     def code(request: Captured) -> str:
@@ -178,7 +178,7 @@ def test_keys_and_tokens_are_told_apart(state: State) -> None:
 
 
 def test_a_request_without_a_signature_is_anonymous(state: State) -> None:
-    """ACLs decide what it may do; a signature of Amazon S3 is refused by name, with 501."""
+    """ACLs determine its permissions; a signature of Amazon S3 is refused with 501."""
     bare = Captured("GET", "/bkt/key", ())
     assert bare.authenticate(state).key is ANONYMOUS
     with pytest.raises(OssError, match="Amazon S3") as refused:
@@ -208,7 +208,7 @@ V4_VECTORS = [
 def test_v4_vectors(
     state: State, method: str, target: str, headers: dict[str, str], signature: str, authorization: str
 ) -> None:
-    """The known vectors verify, with either way of separating the fields."""
+    """The vectors verify with both separators of the fields."""
     state.add_key(AccessKey(id="EXAMPLE-KEY", secret="testsecret"))
     state.clock.set_wall(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp())
     scope = "EXAMPLE-KEY/20260102/cn-hangzhou/oss/aliyun_v4_request"
@@ -249,7 +249,7 @@ UNSIGNED-PAYLOAD"""
 
 
 def test_additional_headers_are_signed(state: State) -> None:
-    """A header named in AdditionalHeaders takes part, so that changing it breaks the signature."""
+    """A header in AdditionalHeaders is signed, so that changing it breaks the signature."""
     string = "OSS4-HMAC-SHA256\n20261123T225141Z\n20261123/cn-hangzhou/oss/aliyun_v4_request\n"
     string += hashlib.sha256(ADDITIONAL.encode()).hexdigest()
     key = b"aliyun_v4SKTEST"
@@ -268,8 +268,8 @@ def test_additional_headers_are_signed(state: State) -> None:
         Captured("GET", "/bkt/k", tuple({**sent, "Range": "bytes=0-8"}.items())).authenticate(state)
 
 
-def test_an_additional_headers_field_must_fit(state: State) -> None:
-    """Naming one header more, or naming none in a field that is there, breaks a request that was fine."""
+def test_additional_headers_must_be_those_that_were_signed(state: State) -> None:
+    """An added header, and an empty field, make a valid request invalid."""
     plain = _capture("oss2-v4/list_parts.txt")
     index = next(i for i, (name, _) in enumerate(plain.headers) if name == "authorization")
     for added, code in (("AdditionalHeaders=host", "SignatureDoesNotMatch"), ("AdditionalHeaders=", "InvalidArgument")):

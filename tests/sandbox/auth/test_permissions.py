@@ -1,4 +1,4 @@
-"""The resources that a call of ECS or STS needs permission for, as a policy names them."""
+"""Tests of the resources for which calls of ECS need permission."""
 
 import json
 from typing import Any
@@ -30,27 +30,27 @@ def _limited(sandbox: Sandbox, action: str, *resources: str) -> AccessKey:
 
 @each_row("missing", [None, *RUN])
 def test_running_an_instance_needs_each_of_its_resources(ready: Sandbox, missing: str | None) -> None:
-    """Instance, image, security group and vSwitch: a policy that lacks one refuses."""
+    """A policy without the instance, image, security group or vSwitch refuses the call."""
     image_id = call(ready, "ImportImage", DiskDeviceMappings=[mapping()])["ImageId"]
     key = _limited(ready, "ecs:RunInstances", *(each for each in RUN if each != missing))
-    order: dict[str, Any] = {"ImageId": image_id, "InstanceType": "ecs.g7.large", "DryRun": "true", **NETWORK}
+    parameters: dict[str, Any] = {"ImageId": image_id, "InstanceType": "ecs.g7.large", "DryRun": "true", **NETWORK}
     expected = (400, "DryRunOperation") if missing is None else (403, "Forbidden.RAM")
-    assert refusal(ready, "RunInstances", key=key, **order) == expected
+    assert refusal(ready, "RunInstances", key=key, **parameters) == expected
 
 
-@pytest.mark.parametrize(("there", "allowed"), [("cn-beijing", True), ("cn-shanghai", False)])
-def test_copying_needs_permission_at_both_ends(ready: Sandbox, there: str, allowed: bool) -> None:
-    """For the image here and for images there."""
+@pytest.mark.parametrize(("destination", "allowed"), [("cn-beijing", True), ("cn-shanghai", False)])
+def test_copying_needs_permission_in_both_regions(ready: Sandbox, destination: str, allowed: bool) -> None:
+    """The permission is for the source image and for images in the destination."""
     image_id = call(ready, "ImportImage", DiskDeviceMappings=[mapping()])["ImageId"]
     resources = (f"acs:ecs:cn-hangzhou:*:image/{image_id}", "acs:ecs:cn-beijing:*:image/*")
     key = _limited(ready, "ecs:CopyImage", *resources)
-    order: dict[str, Any] = {"ImageId": image_id, "DestinationRegionId": there, "DryRun": "true"}
+    parameters: dict[str, Any] = {"ImageId": image_id, "DestinationRegionId": destination, "DryRun": "true"}
     expected = (400, "DryRunOperation") if allowed else (403, "Forbidden.RAM")
-    assert refusal(ready, "CopyImage", key=key, **order) == expected
+    assert refusal(ready, "CopyImage", key=key, **parameters) == expected
 
 
 @pytest.mark.parametrize("action", ["DescribeImageFromFamily", "DescribeInstanceTypes", "DescribeAvailableResource"])
-def test_what_is_about_no_resource_needs_permission_for_all(ready: Sandbox, action: str) -> None:
+def test_a_call_without_a_resource_needs_permission_for_all_resources(ready: Sandbox, action: str) -> None:
     """A policy for image/* or instance/* refuses it."""
     fields: dict[str, dict[str, Any]] = {
         "DescribeImageFromFamily": {"ImageFamily": "f"},

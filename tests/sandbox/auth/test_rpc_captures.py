@@ -1,4 +1,4 @@
-"""Verification of RPC and ACS3 signatures against requests that real clients sent."""
+"""Tests of the verification of RPC and ACS3 signatures, with captured requests of real clients."""
 
 import contextlib
 import io
@@ -21,7 +21,7 @@ CAPTURES = sorted(path for name in ("aliyun-cli", "core", "tea-acs3") for path i
 
 @dataclass(frozen=True)
 class Capture:
-    """One request as it came over the socket."""
+    """A captured request."""
 
     method: str
     target: str
@@ -30,7 +30,7 @@ class Capture:
 
     @classmethod
     def read(cls, path: Path) -> "Capture":
-        """Read a capture: request line, headers, a blank line, the body, then lines of remarks."""
+        """Read a capture: request line, headers, a blank line, the body, and comments."""
         head, _, rest = path.read_text().partition("\n\n")
         first, *lines = head.splitlines()
         method, target, _ = first.split(" ")
@@ -39,7 +39,7 @@ class Capture:
         return cls(method, target, Headers((name, value) for name, value in pairs), body.encode())
 
     def authenticate(self, state: State, *, method: str = "", target: str = "", body: bytes | None = None) -> AccessKey:
-        """Verify its signature, with another method, target or body where one is given."""
+        """Verify its signature, with another method, target or body if given."""
         sent = self.body if body is None else body
         request = Request(
             method=method or self.method,
@@ -62,14 +62,14 @@ def state(tmp_path: Path) -> State:
 
 @each_row("path", CAPTURES)
 def test_a_captured_request_verifies(state: State, path: Path) -> None:
-    """The signature of a captured request verifies."""
+    """The key is the one that signed the request."""
     capture = Capture.read(path)
     key = capture.authenticate(state)
     assert key.id == ("STS.AK" if path.stem.endswith("-sts") else "AKTEST")
 
 
 def _accepted(state: State, capture: Capture, *, first: int = 0, step: int = 1) -> list[int]:
-    """Return the bytes of query and body whose change is let in, of each `step`-th one."""
+    """Return the indices of bytes of the query whose change is accepted, of every `step`-th byte."""
     accepted = []
     for index in range(2 + first, len(capture.target), step):
         changed = "x" if capture.target[index] != "x" else "y"
@@ -86,25 +86,25 @@ def _accepted(state: State, capture: Capture, *, first: int = 0, step: int = 1) 
 
 
 @each_row(("number", "path"), enumerate(CAPTURES))
-def test_a_captured_request_with_one_byte_changed_does_not(state: State, number: int, path: Path) -> None:
-    """Each byte of query and body counts: each 4th is changed, another 4th in each request."""
+def test_a_captured_request_with_one_byte_changed_is_refused(state: State, number: int, path: Path) -> None:
+    """Every 4th byte of query and body is changed, with another offset for each request."""
     assert _accepted(state, Capture.read(path), first=number % 4, step=4) == []
 
 
 @pytest.mark.slow
 @each_row("path", CAPTURES)
-def test_a_captured_request_with_any_byte_changed_does_not(state: State, path: Path) -> None:
-    """Each byte of query and body, in every request."""
+def test_a_captured_request_with_any_byte_changed_is_refused(state: State, path: Path) -> None:
+    """Every byte of query and body of every request is changed."""
     assert _accepted(state, Capture.read(path)) == []
 
 
-def test_the_method_is_signed_as_it_was_sent(state: State) -> None:
-    """The same parameters sent by GET carry another signature."""
+def test_the_method_is_signed(state: State) -> None:
+    """The same parameters have another signature with GET."""
     capture = Capture.read(CAPTURES[0])
     with pytest.raises(Refusal, match="SignatureDoesNotMatch"):
         capture.authenticate(state, method="GET")
 
 
 def test_there_are_captures() -> None:
-    """There are captures for the tests above."""
+    """The number of captures of each client is complete."""
     assert Counter(path.parent.name for path in CAPTURES) == {"aliyun-cli": 2, "core": 10, "tea-acs3": 2}

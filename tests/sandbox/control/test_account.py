@@ -1,4 +1,4 @@
-"""Facts of an account: set as one document, and in force."""
+"""Tests of the account document: settings, keys, faults and clock, and their effect."""
 
 import json
 from typing import Any
@@ -28,7 +28,7 @@ def _apply(sandbox: Sandbox, document: dict[str, Any]) -> None:
 
 
 def test_a_document_sets_all_kinds_of_facts(sandbox: Sandbox) -> None:
-    """Settings, keys, faults and time."""
+    """Settings, keys, faults and the clock are set."""
     before_s = sandbox.clock.now_s()
     _apply(sandbox, DOCUMENT)
     settings, key = sandbox.state.settings, sandbox.state.key("CI")
@@ -41,21 +41,21 @@ def test_a_document_sets_all_kinds_of_facts(sandbox: Sandbox) -> None:
 
 
 @each_row(
-    ("part", "told"),
+    ("part", "message"),
     [
         ({"settings": {"region": 5}}, r"settings.region takes a text"),
         ({"keys": [{"id": "CI", "secret": "x"}, {"id": "B"}]}, r"keys\[1\]: .*secret"),
         ({"faults": [{"operation": "NoSuch"}]}, r"faults\[0\].operation: the sandbox has no operation NoSuch"),
         ({"faults": [{"nth": 0}]}, "nth and count begin at 1"),
         ({"clock": {"advance_s": -1}}, "forward only"),
-        ({"weather": {}}, "no field weather"),
+        ({"unknown": {}}, "no field unknown"),
         ({"settings": []}, "settings takes"),
     ],
 )
-def test_a_document_with_a_mistake_changes_nothing(sandbox: Sandbox, part: dict[str, Any], told: str) -> None:
-    """The error contains the place, and the valid parts are not applied."""
+def test_a_document_with_a_mistake_changes_nothing(sandbox: Sandbox, part: dict[str, Any], message: str) -> None:
+    """The error has the path of the mistake, and the valid parts are not applied."""
     settings, keys = sandbox.state.settings, sandbox.state.all_keys()
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         _apply(sandbox, {**DOCUMENT, **part})
     assert (sandbox.state.settings, sandbox.state.all_keys()) == (settings, keys)
     assert sandbox.faults.active() == ()
@@ -83,14 +83,14 @@ def test_a_closed_region_is_as_if_it_did_not_exist(sandbox: Sandbox) -> None:
     assert "cn-hangzhou" in regions
     oss = Oss(sandbox)
     with refused() as answer:
-        oss.bucket("far", region="cn-beijing").create_bucket()
+        oss.bucket("closed", region="cn-beijing").create_bucket()
     assert answer == (403, "AccessDenied")
-    oss.bucket("near").create_bucket()
+    oss.bucket("open").create_bucket()
     oss.close()
 
 
 def test_new_buckets_have_the_default_encryption_of_the_account(sandbox: Sandbox) -> None:
-    """An import from one is refused then."""
+    """An import from such a bucket is refused."""
     make_role(sandbox)
     _apply(sandbox, {"settings": {"default_encryption": "KMS"}})
     make_bucket(sandbox)
@@ -108,7 +108,7 @@ def _limited(sandbox: Sandbox, *statements: dict[str, object]) -> AccessKey:
 
 
 def test_a_policy_limits_a_key_to_actions_and_buckets(sandbox: Sandbox) -> None:
-    """To the objects below a prefix, too; a copy needs the source."""
+    """A prefix of objects is a limit too, and a copy needs permission for its source."""
     key = _limited(
         sandbox,
         {"Action": ["oss:PutObject", "oss:GetObject"], "Resource": "acs:oss:*:*:mine/ci/*"},
@@ -125,7 +125,7 @@ def test_a_policy_limits_a_key_to_actions_and_buckets(sandbox: Sandbox) -> None:
     attempts = (
         lambda: mine.put_object("k", b"x"),
         lambda: mine.delete_object("ci/k"),
-        lambda: mine.copy_object("other", "elsewhere", "ci/stolen"),
+        lambda: mine.copy_object("other", "elsewhere", "ci/from-other"),
         other.get_bucket_info,
         lambda: other.get_object("elsewhere"),
     )
@@ -156,7 +156,7 @@ def test_a_policy_limits_a_key_to_images_and_roles(sandbox: Sandbox) -> None:
     call(sandbox, "DeleteImage", key=one, ImageId=image)
 
 
-def test_a_key_without_policies_may_do_nothing_but_ask_who_it_is(sandbox: Sandbox) -> None:
+def test_a_key_without_policies_can_only_call_get_caller_identity(sandbox: Sandbox) -> None:
     """An empty list of policies is no permission; no list is every permission."""
     sandbox.state.add_key(AccessKey(id="CI", secret="ci", principal="user/ci", policies=()))
     key = sandbox.state.key("CI")
@@ -170,6 +170,6 @@ def test_a_key_without_policies_may_do_nothing_but_ask_who_it_is(sandbox: Sandbo
 
 
 def test_the_example_of_the_docstring_is_a_document() -> None:
-    """The module's docstring shows a document with each part but the issuers."""
+    """The docstring of the module has a document with each part except the issuers."""
     example = (account.__doc__ or "").partition("\n\n    ")[2].partition("\n\n")[0]
     assert json.loads(example).keys() == {"settings", "keys", "faults", "clock"}

@@ -1,4 +1,4 @@
-"""The console in Chromium, headless and with scripts turned off: what a person sees and switches."""
+"""Tests of the console in headless Chromium with scripts disabled."""
 
 import json
 import os
@@ -23,14 +23,14 @@ ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key of an element in WebD
 
 
 class Browser:
-    """Chromium through its WebDriver, which is JSON over HTTP."""
+    """Client of Chromium's WebDriver, which is JSON over HTTP."""
 
-    def __init__(self, place: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-            port = listening.getsockname()[1]
+    def __init__(self, home: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
         self._driver = subprocess.Popen(
             ["chromedriver", f"--port={port}"],
-            env={**os.environ, "HOME": str(place)},
+            env={**os.environ, "HOME": str(home)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -45,14 +45,14 @@ class Browser:
         ]
         switches += ["--no-sandbox"] if os.geteuid() == 0 else []
         capabilities = {"alwaysMatch": {"goog:chromeOptions": {"args": switches}}}
-        self._url += f"/session/{self._ask('/session', capabilities=capabilities)['sessionId']}"
+        self._url += f"/session/{self._send('/session', capabilities=capabilities)['sessionId']}"
 
     def _listens(self, port: int) -> bool:
         assert self._driver.poll() is None
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
-    def _ask(self, path: str, *, method: str = "POST", **fields: Any) -> Any:
+    def _send(self, path: str, *, method: str = "POST", **fields: Any) -> Any:
         body = None if method == "GET" else json.dumps(fields).encode()
         request = urllib.request.Request(f"{self._url}{path}", data=body, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -61,35 +61,35 @@ class Browser:
 
     def open(self, url: str) -> None:
         """Open a page."""
-        self._ask("/url", url=url)
+        self._send("/url", url=url)
 
     def find(self, selector: str) -> list[str]:
         """Return the elements of a CSS selector."""
-        found = self._ask("/elements", using="css selector", value=selector)
+        found = self._send("/elements", using="css selector", value=selector)
         return [each[ELEMENT] for each in found]
 
     def text(self, selector: str) -> str:
         """Return the visible text of an element."""
         (element,) = self.find(selector)
-        return str(self._ask(f"/element/{element}/text", method="GET"))
+        return str(self._send(f"/element/{element}/text", method="GET"))
 
     def write(self, selector: str, text: str) -> None:
         """Replace the text of a field."""
         (element,) = self.find(selector)
-        self._ask(f"/element/{element}/clear")
-        self._ask(f"/element/{element}/value", text=text)
+        self._send(f"/element/{element}/clear")
+        self._send(f"/element/{element}/value", text=text)
 
     def click(self, selector: str) -> None:
         """Click on the first element of a selector."""
-        self._ask(f"/element/{self.find(selector)[0]}/click")
+        self._send(f"/element/{self.find(selector)[0]}/click")
 
     def screenshot(self, path: Path) -> None:
-        """Write what is seen as a PNG file."""
-        path.write_bytes(b64decode(self._ask("/screenshot", method="GET")))
+        """Write a screenshot as a PNG file."""
+        path.write_bytes(b64decode(self._send("/screenshot", method="GET")))
 
     def close(self) -> None:
         """End the browser and its driver."""
-        self._ask("", method="DELETE")
+        self._send("", method="DELETE")
         self._driver.terminate()
         self._driver.wait(timeout=30)
 
@@ -104,7 +104,7 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
     opened.close()
 
 
-def test_a_person_reads_the_state_and_switches_a_fault(
+def test_the_console_shows_the_state_and_controls_faults(
     sandbox: Sandbox, bucket: oss2.Bucket, browser: Browser, tmp_path: Path
 ) -> None:
     """The page lists buckets, an unfinished upload and a refusal. A fault is added, applied and removed."""

@@ -1,4 +1,4 @@
-"""The console by plain HTTP: what it shows, and what its forms do. test_browser.py opens it in Chromium."""
+"""Tests of the console over HTTP: its contents and its forms. test_browser.py opens it in Chromium."""
 
 import http.client
 import urllib.parse
@@ -15,11 +15,11 @@ from tests.sandbox.oss_sdk import PART, refused
 from tests.sandbox.prepared import mapping, prepare, put
 from tests.sandbox.vendor_sdk import call
 
-HOSTILE = "<script>alert(1)</script>&\"'"
+MARKUP = "<script>alert(1)</script>&\"'"
 
 
 class _Page(HTMLParser):
-    """Texts of a page by the section that they are in, and its elements."""
+    """The texts of a page by section, and its elements."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class _Page(HTMLParser):
         assert self._open == []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note an element."""
+        """Record an element."""
         self.tags.append(tag)
         if tag == "section":
             self._section = dict(attrs)["id"] or ""
@@ -39,15 +39,15 @@ class _Page(HTMLParser):
             self._open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        """Require that elements end in their order."""
+        """Assert that elements are closed in order."""
         assert self._open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        """Note a text."""
+        """Record a text."""
         self.sections.setdefault(self._section, []).append(data)
 
 
-def _ask(sandbox: Sandbox, method: str, path: str = "", **form: str) -> tuple[http.client.HTTPResponse, str]:
+def _send(sandbox: Sandbox, method: str, path: str = "", **form: str) -> tuple[http.client.HTTPResponse, str]:
     connection = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=10)
     with closing(connection):
         connection.request(
@@ -61,13 +61,13 @@ def _ask(sandbox: Sandbox, method: str, path: str = "", **form: str) -> tuple[ht
 
 
 def _page(sandbox: Sandbox, path: str = "") -> _Page:
-    response, body = _ask(sandbox, "GET", path)
+    response, body = _send(sandbox, "GET", path)
     assert (response.status, response.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     return _Page(body)
 
 
 def test_it_shows_buckets_with_objects_and_unfinished_uploads(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """With sizes, and the parts of an upload."""
+    """Objects have their sizes, and uploads their parts."""
     bucket.put_object("golden/system.raw", b"x" * 1234)
     upload_id = bucket.init_multipart_upload("web/system.raw").upload_id
     for number in (1, 2):
@@ -116,19 +116,19 @@ def test_it_shows_requests_with_the_reason_of_each_refusal(sandbox: Sandbox, buc
     assert "oss PutObject" not in alone
 
 
-def test_what_clients_sent_is_text_and_never_markup(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+def test_text_of_clients_is_escaped(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
     """Keys, tags, operations and reasons are escaped, and the page allows no scripts."""
-    bucket.put_object(HOSTILE, b"")
+    bucket.put_object(MARKUP, b"")
     with refused():
-        bucket.get_object(f"missing{HOSTILE}")
+        bucket.get_object(f"missing{MARKUP}")
     prepare(sandbox)
-    put(sandbox, f"{HOSTILE}.raw")
-    call(sandbox, "ImportImage", DiskDeviceMappings=[mapping(f"{HOSTILE}.raw")], Tags=[{"Key": HOSTILE, "Value": "v"}])
-    response, body = _ask(sandbox, "GET")
+    put(sandbox, f"{MARKUP}.raw")
+    call(sandbox, "ImportImage", DiskDeviceMappings=[mapping(f"{MARKUP}.raw")], Tags=[{"Key": MARKUP, "Value": "v"}])
+    response, body = _send(sandbox, "GET")
     page = _Page(body)
     assert "script" not in page.tags
-    assert HOSTILE in page.sections["buckets"]
-    assert f"{HOSTILE}=v" in page.sections["images"]
+    assert MARKUP in page.sections["buckets"]
+    assert f"{MARKUP}=v" in page.sections["images"]
     policy = response.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "script-src" not in policy
@@ -138,34 +138,34 @@ def test_what_clients_sent_is_text_and_never_markup(sandbox: Sandbox, bucket: os
 def test_faults_are_added_and_removed(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
     """Forms redirect to the page, which shows the number of calls to which a fault was applied."""
     form = {"operation": "PutObject", "effect": "answer", "status": "500", "code": "InternalError", "message": "m"}
-    response, _ = _ask(sandbox, "POST", action="fault", key="", count="all", **form)
+    response, _ = _send(sandbox, "POST", action="fault", key="", count="all", **form)
     assert (response.status, response.headers["Location"]) == (303, "/_sandbox/")
     with refused() as answer:
         bucket.put_object("k", b"")
     assert answer == (500, "InternalError")
     assert {"PutObject", "500 InternalError", "1 of all"} <= set(_page(sandbox).sections["faults"])
-    _ask(sandbox, "POST", action="fault", operation="GetObject", effect="lose-answer", count="2")
+    _send(sandbox, "POST", action="fault", operation="GetObject", effect="lose-answer", count="2")
     (first, _), (_, second) = sandbox.faults.numbered()
-    _ask(sandbox, "POST", action="remove-fault", number=str(first))
+    _send(sandbox, "POST", action="remove-fault", number=str(first))
     assert sandbox.faults.active() == (second.fault,)
     assert second.fault.count == 2
-    _ask(sandbox, "POST", action="remove-faults")
+    _send(sandbox, "POST", action="remove-faults")
     assert sandbox.faults.active() == ()
     bucket.put_object("k", b"")
 
 
 def test_time_and_log_have_buttons(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """An hour passes; the log is empty."""
+    """The buttons advance the clock by an hour and clear the log."""
     bucket.put_object("k", b"")
     before_s = sandbox.clock.now_s()
-    _ask(sandbox, "POST", action="advance", seconds="3600")
+    _send(sandbox, "POST", action="advance", seconds="3600")
     assert sandbox.clock.now_s() >= before_s + 3600
-    _ask(sandbox, "POST", action="clear-log")
+    _send(sandbox, "POST", action="clear-log")
     assert "No requests." in _page(sandbox).sections["requests"]
 
 
 @each_row(
-    ("form", "told"),
+    ("form", "message"),
     [
         ({"action": "explode"}, "no action 'explode'"),
         ({"action": "fault", "operation": "UplaodPart"}, "did you mean UploadPart?"),
@@ -175,14 +175,16 @@ def test_time_and_log_have_buttons(sandbox: Sandbox, bucket: oss2.Bucket) -> Non
         ({"action": "advance", "seconds": "nan"}, "advance_s"),
     ],
 )
-def test_a_mistake_in_a_form_is_told(sandbox: Sandbox, form: dict[str, str], told: str) -> None:
+def test_a_mistake_in_a_form_is_refused_with_the_reason(sandbox: Sandbox, form: dict[str, str], message: str) -> None:
     """The answer has the reason, and nothing changes."""
-    response, body = _ask(sandbox, "POST", **form)
-    assert (response.status, told in body) == (400, True), body
+    response, body = _send(sandbox, "POST", **form)
+    assert (response.status, message in body) == (400, True), body
     assert sandbox.faults.active() == ()
 
 
-def test_a_long_list_is_cut_and_says_so(sandbox: Sandbox, bucket: oss2.Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_list_is_truncated_with_a_note(
+    sandbox: Sandbox, bucket: oss2.Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The page has a bounded size."""
     monkeypatch.setattr(console, "MAX_ROWS", 3)
     for number in range(5):
@@ -193,7 +195,7 @@ def test_a_long_list_is_cut_and_says_so(sandbox: Sandbox, bucket: oss2.Bucket, m
     assert "2 more are not shown." in page.sections["buckets"]
 
 
-def test_it_loads_itself_again_when_asked(sandbox: Sandbox) -> None:
-    """Without a script."""
-    assert 'http-equiv="refresh"' not in _ask(sandbox, "GET")[1]
-    assert 'http-equiv="refresh" content="5"' in _ask(sandbox, "GET", "?refresh=1")[1]
+def test_the_page_reloads_itself_on_request(sandbox: Sandbox) -> None:
+    """The reload needs no script."""
+    assert 'http-equiv="refresh"' not in _send(sandbox, "GET")[1]
+    assert 'http-equiv="refresh" content="5"' in _send(sandbox, "GET", "?refresh=1")[1]

@@ -1,4 +1,4 @@
-"""The control plane: what a test in another process can do to the sandbox."""
+"""Tests of the control plane, by which another process controls the sandbox."""
 
 import http.client
 import json
@@ -17,69 +17,69 @@ from tests.rows import each_row
 from tests.sandbox.oss_sdk import refused
 
 
-def _ask(sandbox: Sandbox, method: str, path: str, document: Any = None) -> Any:
+def _send(sandbox: Sandbox, method: str, path: str, document: Any = None) -> Any:
     data = None if document is None else json.dumps(document).encode()
     request = urllib.request.Request(f"{sandbox.url}/_sandbox{path}", data=data, method=method)
     with urllib.request.urlopen(request, timeout=10) as response:
         return json.load(response)
 
 
-def test_faults(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+def test_faults_are_added_listed_and_removed(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
     """A fault can be added, listed and removed over HTTP."""
     fault = Fault(operation="GetBucketInfo", status=500, code="InternalError", count=None)
-    _ask(sandbox, "POST", "/faults", asdict(fault))
-    assert _ask(sandbox, "GET", "/faults") == [asdict(fault)]
+    _send(sandbox, "POST", "/faults", asdict(fault))
+    assert _send(sandbox, "GET", "/faults") == [asdict(fault)]
     with refused() as answer:
         bucket.get_bucket_info()
     assert answer == (500, "InternalError")
-    _ask(sandbox, "DELETE", "/faults")
+    _send(sandbox, "DELETE", "/faults")
     bucket.get_bucket_info()
 
 
-def test_time(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+def test_the_clock_is_changed(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
     """The time and the skew can be changed, and nothing else of the clock."""
-    before = _ask(sandbox, "GET", "/clock")["now_s"]
-    assert _ask(sandbox, "POST", "/clock", {"advance_s": 3600})["now_s"] >= before + 3600
+    before = _send(sandbox, "GET", "/clock")["now_s"]
+    assert _send(sandbox, "POST", "/clock", {"advance_s": 3600})["now_s"] >= before + 3600
     bucket.get_bucket_info()
-    _ask(sandbox, "POST", "/clock", {"skew_s": 1000})
+    _send(sandbox, "POST", "/clock", {"skew_s": 1000})
     with refused() as answer:
         bucket.get_bucket_info()
     assert answer == (403, "RequestTimeTooSkewed")
     with pytest.raises(urllib.error.HTTPError, match="400"):
-        _ask(sandbox, "POST", "/clock", {"tempo": 2})
+        _send(sandbox, "POST", "/clock", {"rate": 2})
 
 
-def test_the_log(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+def test_the_log_is_read_and_cleared(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
     """The log contains operation, status and bytes, but no requests of the control plane."""
     bucket.put_object("dir/k", b"12345")
     bucket.get_object("dir/k", byte_range=(0, 1)).read()
-    entries = _ask(sandbox, "GET", "/requests")
-    told = [
+    entries = _send(sandbox, "GET", "/requests")
+    message = [
         (each["operation"], each["bucket"], each["key"], each["status"], each["body_bytes"], each["answer_bytes"])
         for each in entries
     ]
-    assert told == [
+    assert message == [
         ("PutBucket", "disks", "", 200, 0, 0),
         ("PutObject", "disks", "dir/k", 200, 5, 0),
         ("GetObject", "disks", "dir/k", 206, 0, 2),
     ]
-    _ask(sandbox, "DELETE", "/requests")
-    assert _ask(sandbox, "GET", "/requests") == []
+    _send(sandbox, "DELETE", "/requests")
+    assert _send(sandbox, "GET", "/requests") == []
 
 
-def test_settings(sandbox: Sandbox) -> None:
+def test_settings_are_changed_by_name(sandbox: Sandbox) -> None:
     """Settings can be changed by name; unknown ones are refused."""
-    assert _ask(sandbox, "POST", "/settings", {"import_s": 7.5})["import_s"] == 7.5
+    assert _send(sandbox, "POST", "/settings", {"import_s": 7.5})["import_s"] == 7.5
     assert sandbox.state.settings.import_s == 7.5
-    assert _ask(sandbox, "GET", "")["settings"]["import_s"] == 7.5
+    assert _send(sandbox, "GET", "")["settings"]["import_s"] == 7.5
     with pytest.raises(urllib.error.HTTPError, match="400"):
-        _ask(sandbox, "POST", "/settings", {"gravity": 0})
+        _send(sandbox, "POST", "/settings", {"no_such_setting": 0})
 
 
-def test_what_there_is_not(sandbox: Sandbox) -> None:
-    """An unknown path answers 404."""
+def test_an_unknown_path_is_404(sandbox: Sandbox) -> None:
+    """Only the documented paths exist."""
     with pytest.raises(urllib.error.HTTPError, match="404"):
-        _ask(sandbox, "GET", "/weather")
+        _send(sandbox, "GET", "/unknown")
 
 
 def _status(sandbox: Sandbox, method: str, path: str, *, headers: dict[str, str], body: bytes = b"") -> tuple[int, str]:
@@ -101,7 +101,7 @@ def test_a_web_page_cannot_add_a_fault(sandbox: Sandbox) -> None:
 
 @each_row("host", ["rebound.example.com", "rebound.example.com:80", "localhost.example.com", "1.2.3.4.nip.io"])
 def test_a_web_page_cannot_read_the_log_by_dns_rebinding(sandbox: Sandbox, host: str) -> None:
-    """A page whose own name points at this machine sends no Origin; its Host is that name."""
+    """A page whose host name resolves to this machine sends no Origin, but its name as Host."""
     status, reason = _status(sandbox, "GET", "/_sandbox/requests", headers={"Host": host})
     assert (status, "host name" in reason) == (403, True)
 
@@ -114,12 +114,12 @@ def test_addresses_and_localhost_reach_the_control_plane(sandbox: Sandbox, host:
 
 @each_row("body", [b"[" * 100_000, b'{"a":' * 100_000, b"{", b"[]", b"\xff"])
 def test_a_wrong_document_is_400(sandbox: Sandbox, body: bytes) -> None:
-    """JSON that is nested too deeply is no bug of the sandbox."""
+    """Deeply nested JSON and invalid documents are errors of the client."""
     assert _status(sandbox, "POST", "/_sandbox/settings", headers={}, body=body)[0] == 400
 
 
 def test_a_document_that_is_too_large_is_413(sandbox: Sandbox) -> None:
-    """The control plane bounds its memory."""
+    """The memory of the control plane is bounded."""
     assert _status(sandbox, "POST", "/_sandbox/settings", headers={}, body=b" " * (2 << 20))[0] == 413
 
 
@@ -129,16 +129,16 @@ def test_a_setting_of_another_type_is_refused(sandbox: Sandbox, change: dict[str
     assert _status(sandbox, "POST", "/_sandbox/settings", headers={}, body=json.dumps(change).encode())[0] == 400
 
 
-def test_settings_in_json_types(sandbox: Sandbox) -> None:
+def test_json_values_are_converted_to_the_types_of_settings(sandbox: Sandbox) -> None:
     """A list becomes a tuple, an integer a float."""
-    settings = _ask(sandbox, "POST", "/settings", {"import_s": 3, "formats_refused": ["QCOW2"]})
+    settings = _send(sandbox, "POST", "/settings", {"import_s": 3, "formats_refused": ["QCOW2"]})
     assert (settings["import_s"], settings["formats_refused"]) == (3.0, ["QCOW2"])
     assert sandbox.state.settings.formats_refused == ("QCOW2",)
 
 
 @each_row("origin", ["null", "", "http://127.0.0.1:1", "http://localhost", "https://example.com", "file://"])
 def test_another_page_of_this_machine_cannot_use_the_console(sandbox: Sandbox, origin: str) -> None:
-    """A page on another port, or in a frame without an origin, is as foreign as one on the Internet."""
+    """A page on another port, and a frame without an origin, are refused like pages of other hosts."""
     headers = {"Origin": origin, "Content-Type": "application/x-www-form-urlencoded"}
     assert _status(sandbox, "POST", "/_sandbox/", headers=headers, body=b"action=fault&operation=*")[0] == 403
     assert sandbox.faults.active() == ()
@@ -147,21 +147,21 @@ def test_another_page_of_this_machine_cannot_use_the_console(sandbox: Sandbox, o
 def test_keys_are_added_and_changed_without_showing_secrets(sandbox: Sandbox) -> None:
     """Another process can change the policy or the expiry of a key. Other fields stay unchanged."""
     policy = {"Version": "1", "Statement": [{"Effect": "Allow", "Action": "oss:Get*", "Resource": "*"}]}
-    _ask(sandbox, "POST", "/keys", {"id": "STS.CI", "secret": "s3cret", "token": "t0ken", "expires_in_s": 900})
-    _ask(sandbox, "POST", "/keys", {"id": "STS.CI", "principal": "assumed-role/ci/1", "policies": [policy]})
+    _send(sandbox, "POST", "/keys", {"id": "STS.CI", "secret": "s3cret", "token": "t0ken", "expires_in_s": 900})
+    _send(sandbox, "POST", "/keys", {"id": "STS.CI", "principal": "assumed-role/ci/1", "policies": [policy]})
     key = sandbox.state.key("STS.CI")
     assert key is not None
     assert (key.secret, key.token, key.principal) == ("s3cret", "t0ken", "assumed-role/ci/1")
     assert key.expires_s == pytest.approx(sandbox.clock.now_s() + 900, abs=60)
     assert [json.loads(text) for text in key.policies or ()] == [policy]
-    shown = _ask(sandbox, "GET", "/keys")
+    shown = _send(sandbox, "GET", "/keys")
     assert [(each["id"], each["temporary"]) for each in shown] == [("SANDBOX-KEY", False), ("STS.CI", True)]
     assert not {"secret", "token"} & set(shown[1])
     assert "s3cret" not in json.dumps(shown)
 
 
 @each_row(
-    ("document", "told"),
+    ("document", "message"),
     [
         ({"secret": "s"}, "key: "),
         ({"id": "NEW"}, "secret"),
@@ -174,21 +174,23 @@ def test_keys_are_added_and_changed_without_showing_secrets(sandbox: Sandbox) ->
         ({"id": "SANDBOX-KEY", "policies": "all"}, "key.policies takes a list"),
     ],
 )
-def test_a_wrong_key_is_refused_with_its_place(sandbox: Sandbox, document: dict[str, Any], told: str) -> None:
-    """Nothing of it is applied."""
+def test_a_wrong_key_is_refused_with_the_path_of_the_mistake(
+    sandbox: Sandbox, document: dict[str, Any], message: str
+) -> None:
+    """No part of the document is applied."""
     before = sandbox.state.all_keys()
     status, reason = _status(sandbox, "POST", "/_sandbox/keys", headers={}, body=json.dumps(document).encode())
-    assert (status, told in reason) == (400, True), reason
+    assert (status, message in reason) == (400, True), reason
     assert sandbox.state.all_keys() == before
 
 
 @each_row(
-    ("path", "document", "told"),
+    ("path", "document", "message"),
     [
         ("settings", {"images_per_regoin": 3}, "did you mean images_per_region?"),
         ("settings", {"images_per_region": "many"}, "settings.images_per_region takes a whole number, not 'many'"),
         ("settings", {"images_per_region": -1}, "images_per_region takes a number from 0, not -1"),
-        ("settings", {"import_outcome": "exploded"}, "import_outcome takes one of finished, failed"),
+        ("settings", {"import_outcome": "unknown"}, "import_outcome takes one of finished, failed"),
         ("settings", {"default_encryption": "ROT13"}, "takes one of AES256, KMS, SM4, not ROT13"),
         ("faults", {"operation": "UplaodPart"}, "did you mean UploadPart?"),
         ("faults", {"operation": "ImportImage", "effect": "wrong-crc"}, "wrong-crc is for operations of OSS"),
@@ -200,16 +202,16 @@ def test_a_wrong_key_is_refused_with_its_place(sandbox: Sandbox, document: dict[
         ("clock", {"skew_s": float("nan")}, "clock.skew_s"),
     ],
 )
-def test_a_wrong_value_is_refused_with_its_place(
-    sandbox: Sandbox, path: str, document: dict[str, Any], told: str
+def test_a_wrong_value_is_refused_with_the_path_of_the_mistake(
+    sandbox: Sandbox, path: str, document: dict[str, Any], message: str
 ) -> None:
-    """The message names the mistake, and suggests a similar name."""
+    """The message has the mistake, and suggests a similar name."""
     status, reason = _status(sandbox, "POST", f"/_sandbox/{path}", headers={}, body=json.dumps(document).encode())
-    assert (status, told in reason) == (400, True), reason
+    assert (status, message in reason) == (400, True), reason
 
 
-def test_the_log_tells_why_a_request_was_refused(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """The message and what it is about, for OSS and for RPC calls, with a body or without one."""
+def test_the_log_has_the_reason_of_a_refusal(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+    """The log has message and subject for OSS and RPC calls, with and without a body."""
     sandbox.state.deny("oss:PutObject")
     with refused():
         bucket.put_object("k", b"")
@@ -217,7 +219,7 @@ def test_the_log_tells_why_a_request_was_refused(sandbox: Sandbox, bucket: oss2.
         bucket.head_object("missing")
     with pytest.raises(urllib.error.HTTPError):
         urllib.request.urlopen(f"{sandbox.url}/?Action=DescribeImages", timeout=10)
-    put, head, describe = _ask(sandbox, "GET", "/requests")[-3:]
+    put, head, describe = _send(sandbox, "GET", "/requests")[-3:]
     assert (put["code"], "Action: oss:PutObject." in put["reason"]) == ("AccessDenied", True)
     assert head["reason"] == "The specified key does not exist. Key: missing."
     assert "AccessKeyId" in describe["reason"]

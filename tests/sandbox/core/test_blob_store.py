@@ -1,4 +1,4 @@
-"""The blob store: stored bytes read back, holes cost nothing, and no file is left."""
+"""Tests of the blob store: stored bytes, zeros, and the removal of files."""
 
 import gc
 import hashlib
@@ -48,8 +48,8 @@ def test_stored_bytes_are_read_back(tmp_path: Path, pieces: list[bytes], chunk: 
     assert restored == expected
 
 
-def test_zeros_take_no_room(tmp_path: Path) -> None:
-    """A gigabyte of zeros that arrives makes no file; with one byte of data it takes a block or two."""
+def test_zeros_use_no_space(tmp_path: Path) -> None:
+    """64 MiB of zeros create no file; zeros with some data use a block or two."""
     blobs, chunk = BlobStore(tmp_path, files=Table()), bytes(1 << 20)
     received = blobs.receive(chunk for _ in range(64))
     assert list(tmp_path.iterdir()) == []
@@ -59,7 +59,7 @@ def test_zeros_take_no_room(tmp_path: Path) -> None:
     assert sum(path.stat().st_blocks * 512 for path in tmp_path.iterdir()) <= 16 * BLOCK_BYTES
 
 
-def test_files_go_with_the_last_content_that_needs_them(tmp_path: Path) -> None:
+def test_a_file_is_removed_with_the_last_content_that_uses_it(tmp_path: Path) -> None:
     """The file of a part is removed with the last object that has a range of it."""
     content = BlobStore(tmp_path, files=Table()).receive([os.urandom(9000)]).content
     cut = content.cut(100, 50)
@@ -72,12 +72,12 @@ def test_files_go_with_the_last_content_that_needs_them(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_upload_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
+def test_an_interrupted_upload_leaves_no_file(tmp_path: Path) -> None:
     """When the stream of bytes fails, the file is removed."""
 
     def broken() -> Iterator[bytes]:
         yield b"x" * 5000
-        raise ConnectionError("gone")
+        raise ConnectionError("closed")
 
     with pytest.raises(ConnectionError):
         BlobStore(tmp_path, files=Table()).receive(broken())

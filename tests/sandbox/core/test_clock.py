@@ -1,4 +1,4 @@
-"""The steered clock."""
+"""Tests of the clock of the sandbox."""
 
 import time
 
@@ -7,8 +7,8 @@ import pytest
 from aliyun_import.sandbox.core.state import Clock
 
 
-def test_a_standing_clock_moves_by_hand_only() -> None:
-    """A standing clock changes only by `advance`."""
+def test_a_stopped_clock_changes_only_by_advance() -> None:
+    """Real time has no effect, and the clock cannot be set back."""
     clock = Clock(start_s=1000.0, running=False)
     assert clock.now_s() == 1000.0
     clock.advance(60)
@@ -17,7 +17,7 @@ def test_a_standing_clock_moves_by_hand_only() -> None:
         clock.advance(-1)
 
 
-def test_the_wall_is_apart_from_the_clouds_time() -> None:
+def test_the_wall_time_is_independent_of_the_time_of_the_cloud() -> None:
     """`advance` does not change the wall time, and `set_skew` changes only the wall time."""
     clock = Clock(start_s=1000.0, running=False)
     clock.advance(3600)

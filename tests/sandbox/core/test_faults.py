@@ -1,4 +1,4 @@
-"""Faults: which calls they strike."""
+"""Tests of the selection of calls to which faults apply."""
 
 from dataclasses import asdict
 
@@ -17,8 +17,8 @@ def test_a_fault_applies_to_count_calls_from_the_nth() -> None:
     """nth=2, count=2 applies to the second and the third call."""
     faults = Faults(Table())
     faults.add(Fault(operation="UploadPart", nth=2, count=2))
-    struck = [faults.match(_part(number)) is not None for number in range(1, 6)]
-    assert struck == [False, True, True, False, False]
+    matched = [faults.match(_part(number)) is not None for number in range(1, 6)]
+    assert matched == [False, True, True, False, False]
     assert faults.active() == ()
 
 
@@ -32,7 +32,7 @@ def test_only_matching_calls_are_counted() -> None:
     assert faults.match(_part(3)) is not None
 
 
-def test_two_faults_take_turns() -> None:
+def test_two_faults_apply_one_after_the_other() -> None:
     """The first added fault applies first, and does not use up the other."""
     faults = Faults(Table())
     first, second = faults.add(Fault(code="A")), faults.add(Fault(code="B"))
@@ -48,8 +48,8 @@ def test_a_permanent_fault_can_be_removed() -> None:
     assert faults.match(_part(1)) is None
 
 
-def test_faults_are_data() -> None:
-    """A fault can be encoded as JSON and decoded. Unknown fields and invalid values are refused by name."""
+def test_faults_can_be_encoded_as_json() -> None:
+    """A decoded fault is equal to the encoded one. Unknown fields and invalid values are refused by name."""
     fault = Fault(operation="ImportImage", effect="lose-answer", headers={"x": "y"})
     assert Codec().decode(Fault, asdict(fault)) == fault
     with pytest.raises(ValueError, match="colour"):

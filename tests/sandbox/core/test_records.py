@@ -1,4 +1,4 @@
-"""The codec of records: what is written is read the same, and what does not fit is refused with its place."""
+"""Tests of the codec of records: round trips, and refusals with the path of the mistake."""
 
 import json
 from collections.abc import Mapping
@@ -48,7 +48,7 @@ FULL = Outer(
 )
 
 
-def test_a_record_comes_back_the_same() -> None:
+def test_a_decoded_record_is_equal_to_the_encoded_one() -> None:
     """Encoding and decoding as JSON keeps all fields except tables, whose rows are stored separately."""
     codec = Codec()
     text = json.dumps(codec.encode(FULL))
@@ -75,29 +75,29 @@ def test_a_record_comes_back_the_same() -> None:
         ({}, "Outer: .*name"),
     ],
 )
-def test_a_document_that_does_not_fit_is_refused_with_its_place(document: object, message: str) -> None:
-    """The message names the place and the mistake."""
+def test_an_invalid_document_is_refused_with_the_path_of_the_mistake(document: object, message: str) -> None:
+    """The message has the path and the mistake."""
     with pytest.raises(ValueError, match=message):
         Codec().decode(Outer, document)
 
 
 @dataclass
-class Open:
+class Mutable:
     """A record that can change."""
 
     name: str
 
 
 @dataclass(frozen=True)
-class Leaky:
+class MutableContent:
     """A record whose content can change."""
 
     names: tuple[Mapping[str, list[str]], ...]
 
 
-@pytest.mark.parametrize("kind", [Table[str, Open], Table[str, Leaky], Table[str, dict[str, int]]])
-def test_records_that_can_change_unseen_are_refused(kind: object) -> None:
-    """They would be lost at a restart, and a test of the operation alone would pass."""
+@pytest.mark.parametrize("kind", [Table[str, Mutable], Table[str, MutableContent], Table[str, dict[str, int]]])
+def test_mutable_records_are_refused(kind: object) -> None:
+    """Their changes would not be stored, and only a restart would show it."""
     with pytest.raises(TypeError, match=r"frozen|unseen"):
         refuse_mutable(kind)
     refuse_mutable(Table[str, Outer])

@@ -1,4 +1,4 @@
-"""The log of requests holds no key, token or signature, in whatever form it was sent."""
+"""Tests that the log of requests has no key, token or signature, however it was sent."""
 
 import urllib.error
 import urllib.parse
@@ -15,7 +15,7 @@ from tests.sandbox.oss_sdk import Oss
 from tests.sandbox.vendor_sdk import call, refusal
 
 KEY = AccessKey(id="STS.LoggedKeyId", secret="LoggedSecret", token="LoggedToken+/=")
-WORDS = ("LoggedKeyId", "LoggedSecret", "LoggedToken", "LoggedSignature", "LoggedPassword")
+SECRETS = ("LoggedKeyId", "LoggedSecret", "LoggedToken", "LoggedSignature", "LoggedPassword")
 
 
 @each_row(
@@ -26,8 +26,8 @@ WORDS = ("LoggedKeyId", "LoggedSecret", "LoggedToken", "LoggedSignature", "Logge
         "StsToken", "AccessKeySecret", "X-Amz-Signature", "X-Amz-Credential", "Password", "UserData",
     ],
 )  # fmt: skip
-def test_a_value_is_concealed_however_its_name_is_written(name: str) -> None:
-    """The other parameters stay, in their order."""
+def test_a_secret_parameter_is_redacted_in_every_spelling(name: str) -> None:
+    """The other parameters are unchanged and in order."""
     assert redacted_target(f"/disks/k?a=1&{name}=LoggedSignature%2F&b=2") == f"/disks/k?a=1&{name}=***&b=2"
 
 
@@ -41,19 +41,19 @@ def test_a_value_is_concealed_however_its_name_is_written(name: str) -> None:
         "/?Signature=",
     ],
 )
-def test_what_is_no_secret_is_shown(target: str) -> None:
-    """A log that conceals all shows nothing."""
+def test_other_parameters_are_not_redacted(target: str) -> None:
+    """The log needs them to identify requests."""
     assert redacted_target(target) == target
 
 
-def test_a_user_in_an_absolute_target_is_concealed_and_a_long_target_is_cut() -> None:
-    """As a client sends it to a proxy."""
+def test_a_user_in_an_absolute_target_is_redacted_and_a_long_target_is_truncated() -> None:
+    """Clients send absolute targets to a proxy."""
     assert redacted_target("http://user:LoggedPassword@h/b/k?a=1") == "http://***@h/b/k?a=1"
     assert len(redacted_target("/" + "x" * 60_000)) == MAX_TARGET_CHARS
 
 
-def test_no_client_leaves_its_key_in_the_log(sandbox: Sandbox) -> None:
-    """Headers, presigned URLs of V1 and V4, forms and refusals that quote what was signed."""
+def test_the_log_has_no_secret_of_any_client(sandbox: Sandbox) -> None:
+    """Headers, presigned URLs of V1 and V4, forms and refusals with the string to sign are redacted."""
     sandbox.state.add_key(KEY)
     oss = Oss(sandbox)
     bucket = oss.bucket("disks", key=KEY)
@@ -78,4 +78,4 @@ def test_no_client_leaves_its_key_in_the_log(sandbox: Sandbox) -> None:
     oss.close()
     logged = repr(sandbox.requests.entries())
     assert len(sandbox.requests.entries()) == 12
-    assert [word for word in WORDS if word in logged] == []
+    assert [secret for secret in SECRETS if secret in logged] == []

@@ -1,4 +1,4 @@
-"""The gateway of the RPC services over HTTP: authentication and refusals."""
+"""Tests of the gateway of the RPC services over HTTP: authentication and refusals."""
 
 import http.client
 import itertools
@@ -25,18 +25,18 @@ def _code(text: str) -> str:
 
 
 def _token(sandbox: Sandbox, **changes: object) -> AccessKey:
-    """Make a temporary key."""
+    """Add a temporary key."""
     key = AccessKey(id="STS.SANDBOX", secret="secret", token="TOKEN+/=", **changes)  # type: ignore[arg-type]
     return sandbox.state.add_key(key)
 
 
-def test_the_sdk_is_let_in_with_a_key_and_with_a_token(sandbox: Sandbox) -> None:
+def test_the_sdk_is_authenticated_with_a_key_and_with_a_token(sandbox: Sandbox) -> None:
     """Both kinds of credentials of the vendor's SDK verify."""
     assert call(sandbox, "DescribeRegions")["Regions"]["Region"]
     assert call(sandbox, "DescribeRegions", key=_token(sandbox))["Regions"]["Region"]
 
 
-def test_parameters_of_query_and_form_are_one(sandbox: Sandbox) -> None:
+def test_parameters_of_query_and_form_are_combined(sandbox: Sandbox) -> None:
     """A call is the same whether its parameters come in the query, in the form, or in both."""
     parameters = signed(sandbox, "DescribeRegions", method="POST")
     names = sorted(parameters)
@@ -45,8 +45,8 @@ def test_parameters_of_query_and_form_are_one(sandbox: Sandbox) -> None:
     assert send(sandbox, query, method="POST", form=form).status == 200
 
 
-def test_the_answer_is_xml_unless_json_is_asked_for(sandbox: Sandbox) -> None:
-    """Without Format the answer is XML, lists as repeated elements."""
+def test_the_response_is_xml_unless_json_is_requested(sandbox: Sandbox) -> None:
+    """Without Format the response is XML, with lists as repeated elements."""
     answer = send(sandbox, signed(sandbox, "DescribeRegions", {"Format": ""}))
     assert answer.content_type == "text/xml;charset=utf-8"
     root = ET.fromstring(answer.text)
@@ -55,8 +55,8 @@ def test_the_answer_is_xml_unless_json_is_asked_for(sandbox: Sandbox) -> None:
     assert json.loads(send(sandbox, signed(sandbox, "DescribeRegions")).text)["RequestId"]
 
 
-def test_an_error_is_xml_unless_json_is_asked_for(sandbox: Sandbox) -> None:
-    """The error body has RequestId, HostId, Code, Message in both forms."""
+def test_an_error_is_xml_unless_json_is_requested(sandbox: Sandbox) -> None:
+    """The error has RequestId, HostId, Code and Message in both formats."""
     answer = send(sandbox, signed(sandbox, "DescribeTasks", {"Format": ""}))
     root = ET.fromstring(answer.text)
     assert (answer.status, root.tag, root.findtext("Code")) == (400, "Error", "MissingParameter")
@@ -76,28 +76,28 @@ def test_text_in_xml_is_escaped(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("action", ["CreateKeyPair", "DescribeDisks", "StartInstance"])
-def test_an_action_that_the_sandbox_lacks_is_named(sandbox: Sandbox, action: str) -> None:
-    """501, with service and action."""
+def test_an_unsupported_action_is_501_with_its_name(sandbox: Sandbox, action: str) -> None:
+    """The message has the action."""
     with pytest.raises(ServerException) as caught:
         call(sandbox, action)
     assert caught.value.http_status == 501
     assert action in caught.value.message
 
 
-def test_a_version_that_the_sandbox_lacks_is_named(sandbox: Sandbox) -> None:
-    """501 for any service but the three."""
+def test_an_unsupported_version_is_501_with_its_name(sandbox: Sandbox) -> None:
+    """The message has the action and the version of the service."""
     answer = send(sandbox, signed(sandbox, "DescribeEndpoints", {"Version": "2015-06-12"}))
     assert answer.status == 501
     assert "DescribeEndpoints of version 2015-06-12" in answer.text
 
 
-def test_a_call_comes_by_get_or_post(sandbox: Sandbox) -> None:
-    """No other method is understood."""
+def test_only_get_and_post_are_allowed(sandbox: Sandbox) -> None:
+    """Another method is 405."""
     assert send(sandbox, signed(sandbox, "DescribeRegions", method="PUT"), method="PUT").status == 405
 
 
 def test_an_unknown_key_is_refused(sandbox: Sandbox) -> None:
-    """InvalidAccessKeyId.NotFound, with the status that live reports show."""
+    """The code is InvalidAccessKeyId.NotFound, with the status of published error reports."""
     key = AccessKey(id="NOBODY", secret="x")
     assert refusal(sandbox, "DescribeRegions", key=key) == (404, "InvalidAccessKeyId.NotFound")
 
@@ -108,14 +108,14 @@ def test_a_disabled_key_is_refused(sandbox: Sandbox) -> None:
     assert refusal(sandbox, "DescribeRegions", key=key) == (403, "Forbidden.AccessKeyDisabled")
 
 
-def test_the_sdk_understands_a_wrong_secret(sandbox: Sandbox) -> None:
-    """The SDK finds its own string to sign in the message, and so knows that the secret is what is wrong."""
+def test_the_sdk_recognises_a_wrong_secret(sandbox: Sandbox) -> None:
+    """The SDK compares the string to sign in the message with its own, and reports a wrong secret if they are equal."""
     key = AccessKey(id=DEFAULT_KEY_ID, secret="wrong")
     assert refusal(sandbox, "DescribeRegions", key=key) == (400, "InvalidAccessKeySecret")
 
 
 def test_the_string_to_sign_is_in_the_message(sandbox: Sandbox) -> None:
-    """The message ends in the server's string after its only colon."""
+    """The message ends with the server's string after its only colon."""
     parameters = {**signed(sandbox, "DescribeRegions"), "Signature": "d3Jvbmc="}
     message = json.loads(send(sandbox, parameters).text)["Message"]
     assert message == (
@@ -132,8 +132,8 @@ def test_a_signature_has_all_its_parts(sandbox: Sandbox, name: str) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"SignatureMethod": "HMAC-SHA256"}, {"SignatureVersion": "2.0"}])
-def test_no_other_signature_is_known(sandbox: Sandbox, changes: dict[str, str]) -> None:
-    """HMAC-SHA1, version 1.0, and nothing else."""
+def test_other_signature_methods_are_refused(sandbox: Sandbox, changes: dict[str, str]) -> None:
+    """Only HMAC-SHA1, version 1.0, is supported."""
     assert _code(send(sandbox, signed(sandbox, "DescribeRegions", changes)).text) == ("IncompleteSignature")
 
 
@@ -152,15 +152,15 @@ def test_a_refused_call_does_not_use_up_its_nonce(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("skew_s", [-960, 960])
-def test_a_clock_that_is_wrong_by_a_quarter_of_an_hour_is_refused(sandbox: Sandbox, skew_s: int) -> None:
-    """Either way."""
+def test_a_clock_skew_of_16_minutes_is_refused(sandbox: Sandbox, skew_s: int) -> None:
+    """The limit of 15 minutes applies in both directions."""
     sandbox.clock.set_skew(skew_s)
     assert refusal(sandbox, "DescribeRegions") == (400, "IllegalTimestamp")
 
 
 @pytest.mark.parametrize("skew_s", [-840, 840])
-def test_a_clock_that_is_wrong_by_less_passes(sandbox: Sandbox, skew_s: int) -> None:
-    """Fourteen minutes are within the window."""
+def test_a_clock_skew_of_14_minutes_is_accepted(sandbox: Sandbox, skew_s: int) -> None:
+    """The skew is within the limit of 15 minutes."""
     sandbox.clock.set_skew(skew_s)
     assert call(sandbox, "DescribeRegions")
 
@@ -207,8 +207,8 @@ def test_a_missing_permission_has_the_code_of_the_service(sandbox: Sandbox) -> N
 
 
 @pytest.mark.parametrize("code", ["Throttling", "Throttling.User", "Throttling.Api"])
-def test_throttling_has_three_spellings(sandbox: Sandbox, code: str) -> None:
-    """A fault makes any of them, with status 400. ImportImage, because the SDK tries no second time there."""
+def test_throttling_has_three_codes(sandbox: Sandbox, code: str) -> None:
+    """A fault can have each code, with status 400. ImportImage is used because the SDK does not retry it."""
     sandbox.faults.add(fault("ImportImage", code))
     assert refusal(sandbox, "ImportImage") == (400, code)
 
@@ -223,12 +223,12 @@ def test_every_code_of_the_table_can_be_answered(sandbox: Sandbox) -> None:
 
 
 def test_a_form_that_is_too_large_is_refused(sandbox: Sandbox) -> None:
-    """Parameters are read into memory, so that there is a bound to them."""
+    """Parameters are read into memory, so their size is limited."""
     answer = send(sandbox, {"Action": "DescribeRegions"}, method="POST", form={"Description": "x" * (1 << 20)})
     assert answer.status == 400
 
 
-def test_the_documents_name_what_the_services_can_do() -> None:
+def test_the_documented_operations_are_the_supported_ones() -> None:
     """The page on the sandbox's RPC services lists each operation, and no other."""
     page = (Path(__file__).parents[3] / "docs" / "sandbox-ecs.md").read_text()
     table = page.partition("\n## ")[0]
@@ -239,7 +239,7 @@ def test_the_documents_name_what_the_services_can_do() -> None:
 
 
 def test_a_parameter_that_the_sandbox_does_not_support_is_refused_by_name(sandbox: Sandbox) -> None:
-    """An ignored filter could let a rehearsal succeed that would fail with the service."""
+    """With an ignored filter, a test could succeed that would fail with the service."""
     answer = send(sandbox, signed(sandbox, "DescribeImages", {"RegionId": "cn-hangzhou", "IsSupportCloudinit": "true"}))
     assert answer.status == 501
     assert "the parameter IsSupportCloudinit of ecs:DescribeImages" in answer.text
@@ -266,7 +266,7 @@ def test_a_parameter_that_the_sandbox_does_not_support_is_refused_by_name(sandbo
 def test_the_service_of_a_request_is_recognised(
     sandbox: Sandbox, query: str, headers: dict[str, str], service: str
 ) -> None:
-    """A call that lacks its Action is refused as ECS would; a bucket may be named like a service."""
+    """A call without Action is refused as by ECS; a bucket may have the name of a service."""
     connection = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=10)
     connection.request("GET", f"/{query}", headers=headers)
     connection.getresponse().read()

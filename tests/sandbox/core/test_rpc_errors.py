@@ -1,4 +1,4 @@
-"""Completeness of the table of refusals: it has every code that the services answer."""
+"""Tests of the table of refusals: it has every code that the services return."""
 
 import ast
 from pathlib import Path
@@ -13,8 +13,8 @@ FILES = [path for pattern in PATTERNS for path in SANDBOX.glob(pattern) if path.
 
 
 @each_row("path", sorted(FILES))
-def test_every_code_that_is_written_down_is_in_the_table(path: Path) -> None:
-    """A text that is handed to Refusal, or that looks like a code of the kind "Word.Word", is known."""
+def test_every_code_in_the_source_is_in_the_table(path: Path) -> None:
+    """The first argument of Refusal, and strings that begin with "Invalid", are in the table."""
     calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
     for node in calls:
         for argument in node.args:
@@ -24,8 +24,8 @@ def test_every_code_that_is_written_down_is_in_the_table(path: Path) -> None:
                     assert argument.value in REFUSALS, argument.value
 
 
-def test_the_varying_part_of_a_message_is_filled_in() -> None:
-    """Or is the whole message."""
+def test_the_variable_part_of_a_message_is_filled_in() -> None:
+    """A code without a template has the given text as its message."""
     assert Refusal("MissingParameter", "RegionId").message == (
         'An input parameter "RegionId" that is mandatory for processing the request is not supplied.'
     )

@@ -1,4 +1,4 @@
-"""The store: tables come back as they were committed, in their order, with the tables within their records."""
+"""Tests of the store: committed tables are restored in order, with the tables in their records."""
 
 import contextlib
 import shutil
@@ -55,7 +55,7 @@ def _open(store: Store) -> Trees:
 
 
 def _after_a_kill(tmp_path: Path) -> Trees:
-    """Return the table as a process finds it after one that ended now."""
+    """Return the table that a new process reads if this one is killed now."""
     copy = tmp_path / "copy"
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(tmp_path, copy, ignore=shutil.ignore_patterns("copy"))
@@ -80,8 +80,8 @@ def _grow(trees: Trees, name: str = "oak") -> Tree:
     return trees[name]
 
 
-def test_what_was_committed_is_found(store: Store, tmp_path: Path) -> None:
-    """Rows of tables within rows, too; what was not committed is not."""
+def test_committed_rows_are_restored(store: Store, tmp_path: Path) -> None:
+    """Rows of tables in rows are restored too; uncommitted changes are not."""
     trees = _open(store)
     tree = _grow(trees)
     store.commit(LOCK)
@@ -91,7 +91,7 @@ def test_what_was_committed_is_found(store: Store, tmp_path: Path) -> None:
     assert _shape(_after_a_kill(tmp_path)) == _shape(trees) == {"oak": {"low": {7: "green", 8: "late"}}}
 
 
-def test_a_record_that_was_filled_before_it_was_added_is_kept_whole(store: Store, tmp_path: Path) -> None:
+def test_a_record_with_rows_is_stored_with_them(store: Store, tmp_path: Path) -> None:
     """A table without an observer collects rows, and is stored with its record."""
     trees = _open(store)
     tree = Tree("elm", Table())
@@ -103,7 +103,7 @@ def test_a_record_that_was_filled_before_it_was_added_is_kept_whole(store: Store
     assert _shape(_after_a_kill(tmp_path)) == {"elm": {"b": {1: "early", 2: "later"}}}
 
 
-def test_a_changed_record_keeps_its_tables_and_its_place(store: Store, tmp_path: Path) -> None:
+def test_a_changed_record_keeps_its_tables_and_its_position(store: Store, tmp_path: Path) -> None:
     """`replace` keeps the tables. A changed row keeps its position; a row that is added again is last."""
     trees = _open(store)
     for name in ("a", "b", "c"):
@@ -127,15 +127,15 @@ def test_a_record_cannot_lose_its_tables(store: Store) -> None:
         trees["oak"] = Tree("oak")
 
 
-def test_a_removed_record_takes_its_tables_along(store: Store, tmp_path: Path) -> None:
-    """This holds with and without a commit, and for tables that are still in use. Tables of other records stay."""
+def test_a_removed_record_is_removed_with_its_tables(store: Store, tmp_path: Path) -> None:
+    """This applies to committed and new tables, and to tables in use. Tables of other records are kept."""
     trees = _open(store)
     tree = _grow(trees)
     _grow(trees, "oa")
     store.commit(LOCK)
     tree.branches["high"] = Branch("high")
     del trees["oak"]
-    tree.branches["low"].leaves[9] = Leaf("dead")
+    tree.branches["low"].leaves[9] = Leaf("removed")
     tree.branches["more"] = Branch("more")
     store.commit(LOCK)
     assert _shape(_after_a_kill(tmp_path)) == {"oa": {"low": {7: "green"}}}
@@ -144,7 +144,7 @@ def test_a_removed_record_takes_its_tables_along(store: Store, tmp_path: Path) -
 
 
 def test_changes_that_could_not_be_written_are_written_by_the_next_commit(store: Store, tmp_path: Path) -> None:
-    """A full disk loses nothing, and what was removed since then is not written."""
+    """No change is lost, and rows that were removed since then are not written."""
     trees = _open(store)
     _grow(trees, "gone")
     _grow(trees, "stays")
@@ -181,7 +181,7 @@ def test_changes_under_one_lock_are_written_together(store: Store, tmp_path: Pat
 
 @pytest.mark.parametrize("content", [b"not a database, but a text that is long enough to be read as a header" * 9])
 def test_another_file_is_refused(tmp_path: Path, content: bytes) -> None:
-    """It is not overwritten."""
+    """The file is not overwritten."""
     path = tmp_path / "state.db"
     path.write_bytes(content)
     with pytest.raises(UnreadableStateError, match="not the state of a sandbox"):
@@ -189,8 +189,8 @@ def test_another_file_is_refused(tmp_path: Path, content: bytes) -> None:
     assert path.read_bytes() == content
 
 
-def test_a_state_of_another_form_is_refused(store: Store, tmp_path: Path) -> None:
-    """The schema version and missing fields are checked."""
+def test_a_state_of_another_version_is_refused(store: Store, tmp_path: Path) -> None:
+    """The schema version and unknown fields are checked."""
     store._database.execute("PRAGMA user_version = 99")
     with pytest.raises(UnreadableStateError, match="99"):
         Store(tmp_path / "state.db")
@@ -200,7 +200,7 @@ def test_a_state_of_another_form_is_refused(store: Store, tmp_path: Path) -> Non
         _open(store)
 
 
-def test_the_file_is_for_its_owner_alone(store: Store, tmp_path: Path) -> None:
+def test_only_the_owner_can_read_the_file(store: Store, tmp_path: Path) -> None:
     """It contains secrets of keys."""
     del store
     assert (tmp_path / "state.db").stat().st_mode & 0o077 == 0

@@ -1,4 +1,4 @@
-"""Operations on images: list, modify, delete, tag."""
+"""Tests of operations on images: list, modify, delete and tag."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,7 @@ def _one(sandbox: Sandbox, image_id: str) -> dict[str, Any]:
     return image
 
 
-def test_only_available_images_are_shown_unless_asked(ready: Sandbox) -> None:
+def test_only_available_images_are_listed_without_a_status(ready: Sandbox) -> None:
     """A call without a status does not return an image whose import runs."""
     ready.state.configure(import_s=3600.0)
     image_id = _import(ready, ImageName="disk")
@@ -54,7 +54,7 @@ def test_only_available_images_are_shown_unless_asked(ready: Sandbox) -> None:
 
 
 def test_system_images_are_listed_unless_the_owner_is_self(ready: Sandbox) -> None:
-    """A call without an owner alias returns system images, too."""
+    """A call without an owner alias also returns system images."""
     _import(ready, ImageName="disk")
     assert len(_found(ready)) > 1
     assert _found(ready, ImageOwnerAlias="self") == ["disk"]
@@ -63,7 +63,7 @@ def test_system_images_are_listed_unless_the_owner_is_self(ready: Sandbox) -> No
     assert "disk" not in _found(ready, IsPublic="true")
 
 
-def test_names_match_in_part(ready: Sandbox) -> None:
+def test_names_are_matched_by_substring(ready: Sandbox) -> None:
     """A client has to compare for equality itself."""
     for name in ("disk", "disk-2", "mydisk", "other"):
         _import(ready, ImageName=name)
@@ -71,7 +71,7 @@ def test_names_match_in_part(ready: Sandbox) -> None:
 
 
 def test_images_are_filtered(ready: Sandbox) -> None:
-    """By id, architecture, system, group, snapshot, tags, time, use: all filters count together."""
+    """Id, architecture, system, group, snapshot, tags, time and usage are filters, which are combined."""
     first = _import(ready, ImageName="first", Architecture="arm64", Tags=[{"Key": "k", "Value": "1"}])
     _import(
         ready,
@@ -117,14 +117,12 @@ def test_images_are_filtered(ready: Sandbox) -> None:
         ({"DryRun": "true"}, (400, "DryRunOperation")),
     ],
 )
-def test_a_filter_that_makes_no_sense_is_refused(
-    ready: Sandbox, fields: dict[str, Any], expected: tuple[int, str]
-) -> None:
+def test_an_invalid_filter_is_refused(ready: Sandbox, fields: dict[str, Any], expected: tuple[int, str]) -> None:
     """The answer is the code of the service."""
     assert refusal(ready, "DescribeImages", **fields) == expected
 
 
-def test_images_are_filtered_by_owner_and_by_what_starts_them(ready: Sandbox) -> None:
+def test_images_are_filtered_by_owner_and_instance_type(ready: Sandbox) -> None:
     """The owner id selects an account; the instance type selects images that start on it."""
     for name, architecture in (("intel", "x86_64"), ("arm", "arm64")):
         _import(ready, ImageName=name, Architecture=architecture, BootMode="UEFI" if name == "arm" else "BIOS")
@@ -145,8 +143,8 @@ def test_usable_needs_a_status(ready: Sandbox) -> None:
     assert '"TotalCount":0' in answer.text
 
 
-def test_images_come_in_pages(ready: Sandbox) -> None:
-    """10 unless asked for more, 100 at most, newest first."""
+def test_images_are_paged(ready: Sandbox) -> None:
+    """A page has 10 images by default and at most 100, newest first."""
     for number in range(12):
         _import(ready, ImageName=f"disk-{number}")
     own: dict[str, Any] = {"ImageOwnerAlias": "self"}
@@ -191,7 +189,7 @@ def test_a_failed_image_keeps_its_name_until_it_is_deleted(ready: Sandbox) -> No
     assert _import(ready, ImageName="disk")
 
 
-def test_an_image_is_changed_in_what_is_given(ready: Sandbox) -> None:
+def test_only_the_given_attributes_of_an_image_are_changed(ready: Sandbox) -> None:
     """Attributes that are not given stay unchanged."""
     image_id = _import(ready, ImageName="disk", Description="a disk")
     call(ready, "ModifyImageAttribute", ImageId=image_id, ImageName="disk-2")
@@ -217,7 +215,7 @@ def test_an_image_is_changed_in_what_is_given(ready: Sandbox) -> None:
 
 @pytest.fixture
 def image_id(ready: Sandbox) -> str:
-    """Return an image, beside another one whose name is taken."""
+    """Return an image; another image has the name "taken"."""
     _import(ready, ImageName="taken")
     return _import(ready, ImageName="disk", Features={"ImdsSupport": "v2"})
 
@@ -246,8 +244,8 @@ def test_a_change_that_is_refused_changes_nothing(
     assert {**before, "RequestId": ""} == {**after, "RequestId": ""}
 
 
-def test_an_image_may_be_given_its_own_name(ready: Sandbox) -> None:
-    """The image's present name is not a duplicate."""
+def test_an_image_can_be_renamed_to_its_own_name(ready: Sandbox) -> None:
+    """The current name of the image is not a duplicate."""
     image_id = _import(ready, ImageName="disk")
     call(ready, "ModifyImageAttribute", ImageId=image_id, ImageName="disk")
 
@@ -312,24 +310,28 @@ def _count(sandbox: Sandbox, **fields: str) -> int:
 
 
 def test_an_available_image_may_not_be_usable_yet(ready: Sandbox) -> None:
-    """Usable is false, and it can be neither copied nor started."""
+    """Usable is false, and the image can be neither copied nor started."""
     ready.state.configure(image_usable_s=60.0)
     image_id = _import(ready)
     assert (_one(ready, image_id)["Status"], _one(ready, image_id)["Usable"]) == ("Available", False)
     assert (_count(ready, Usable="true"), _count(ready, Usable="false")) == (0, 1)
     copy: dict[str, Any] = {"ImageId": image_id, "DestinationRegionId": "cn-beijing"}
     assert refusal(ready, "CopyImage", **copy) == (400, "IncorrectImageStatus")
-    order: dict[str, Any] = {"ImageId": image_id, "InstanceType": "ecs.g7.large"}
-    order |= {"VSwitchId": "vsw-sandbox-cn-hangzhou-a", "SecurityGroupId": "sg-sandbox-cn-hangzhou", "DryRun": "true"}
-    assert refusal(ready, "RunInstances", **order) == (403, "OperationDenied.ImageNotValid")
+    parameters: dict[str, Any] = {"ImageId": image_id, "InstanceType": "ecs.g7.large"}
+    parameters |= {
+        "VSwitchId": "vsw-sandbox-cn-hangzhou-a",
+        "SecurityGroupId": "sg-sandbox-cn-hangzhou",
+        "DryRun": "true",
+    }
+    assert refusal(ready, "RunInstances", **parameters) == (403, "OperationDenied.ImageNotValid")
     ready.clock.advance(60)
     assert _one(ready, image_id)["Usable"] is True
     call(ready, "CopyImage", **copy)
-    assert refusal(ready, "RunInstances", **order) == (400, "DryRunOperation")
+    assert refusal(ready, "RunInstances", **parameters) == (400, "DryRunOperation")
 
 
-def test_ids_never_repeat_in_another_sandbox(tmp_path: Path) -> None:
-    """A journal that names an image of an earlier sandbox must not find another image under that id."""
+def test_ids_of_two_sandboxes_differ(tmp_path: Path) -> None:
+    """A journal with the id of an image in an earlier sandbox must not find another image."""
     ids = []
     for name in ("first", "second"):
         state = State(tmp_path / name)

@@ -1,4 +1,4 @@
-"""ImportImage rule by rule: refusals and their codes, and what is accepted."""
+"""Tests of ImportImage rule by rule: refusals with their codes, and accepted requests."""
 
 from typing import Any
 
@@ -85,7 +85,7 @@ def _image(sandbox: Sandbox, image_id: str) -> dict[str, Any]:
         ({"Description": "x" * 257}, (400, "InvalidDescription.Malformed")),
         ({"Description": "http://x"}, (400, "InvalidDescription.Malformed")),
         ({"Description": "https://x"}, (400, "InvalidDescription.Malformed")),
-        # the rest
+        # other parameters
         ({"Architecture": "x86"}, (400, "InvalidArchitecture.Malformed")),
         ({"Architecture": "ARM64"}, (400, "InvalidArchitecture.Malformed")),
         ({"OSType": "bsd"}, (400, "InvalidOSType.Malformed")),
@@ -131,7 +131,7 @@ def _image(sandbox: Sandbox, image_id: str) -> dict[str, Any]:
         ({"Tags": [{"Key": "k", "Value": "1"}, {"Key": "K", "Value": "2"}]}, (403, "TagKey.Duplication")),
     ],
 )
-def test_a_rule_for_parameters(ready: Sandbox, fields: dict[str, Any], expected: tuple[int, str]) -> None:
+def test_an_invalid_parameter_is_refused(ready: Sandbox, fields: dict[str, Any], expected: tuple[int, str]) -> None:
     """A violated rule is refused with its code, and no import starts."""
     assert _refused(ready, **fields) == expected
     assert call(ready, "DescribeTasks")["TotalCount"] == 0
@@ -168,7 +168,7 @@ def test_a_rule_for_parameters(ready: Sandbox, fields: dict[str, Any], expected:
         {"DryRun": "false"},
     ],
 )
-def test_what_the_rules_allow(ready: Sandbox, fields: dict[str, Any]) -> None:
+def test_a_valid_parameter_is_accepted(ready: Sandbox, fields: dict[str, Any]) -> None:
     """Limits are inclusive, and older spellings are accepted."""
     answer = _import(ready, **fields)
     assert answer["ImageId"].startswith("m-sandbox")
@@ -176,7 +176,7 @@ def test_what_the_rules_allow(ready: Sandbox, fields: dict[str, Any]) -> None:
     assert answer["RegionId"] == "cn-hangzhou"
 
 
-def test_the_image_is_what_was_asked_for(ready: Sandbox) -> None:
+def test_the_image_has_the_requested_parameters(ready: Sandbox) -> None:
     """DescribeImages returns every parameter."""
     put(ready, "data.vhd", dynamic_vhd(4 * MIB))
     answer = _import(
@@ -217,13 +217,13 @@ def test_an_image_without_a_name_is_named_after_its_id(ready: Sandbox) -> None:
     assert _image(ready, answer["ImageId"])["ImageName"] == answer["ImageId"]
 
 
-def test_seventeen_disks_count_and_more_are_ignored(ready: Sandbox) -> None:
+def test_more_than_seventeen_disks_are_ignored(ready: Sandbox) -> None:
     """DiskDeviceMapping.18 is ignored."""
     answer = _import(ready, DiskDeviceMappings=[mapping()] * 17 + [mapping("no-such-suffix")])
     assert len(_image(ready, answer["ImageId"])["DiskDeviceMappings"]["DiskDeviceMapping"]) == 17
 
 
-def test_the_old_name_of_the_size_is_understood(ready: Sandbox) -> None:
+def test_the_old_name_of_the_size_is_accepted(ready: Sandbox) -> None:
     """DiskImSize is used if DiskImageSize is not given."""
     answer = _import(ready, DiskDeviceMappings=[mapping(DiskImSize="30")])
     assert _image(ready, answer["ImageId"])["Size"] == 30
@@ -242,7 +242,7 @@ def test_the_region_is_mandatory(ready: Sandbox) -> None:
     assert (answer.status, 'parameter \\"RegionId\\" that' in answer.text) == (400, True)
 
 
-def test_a_region_that_is_none_is_refused(ready: Sandbox) -> None:
+def test_an_unknown_region_is_refused(ready: Sandbox) -> None:
     """All calls with a region answer InvalidRegionId.NotFound."""
     expected = (400, "InvalidRegionId.NotFound")
     assert _refused(ready, region="cn-nowhere") == expected
@@ -253,7 +253,7 @@ def test_a_region_that_is_none_is_refused(ready: Sandbox) -> None:
 # The role
 
 
-def test_without_the_role_nothing_is_imported(sandbox: Sandbox) -> None:
+def test_without_the_role_an_import_is_refused(sandbox: Sandbox) -> None:
     """The code has one c in "Acount", and precedes the checks of the object."""
     assert _refused(sandbox) == (403, "NoSetRoletoECSServiceAcount")
     make_bucket(sandbox)
@@ -262,8 +262,8 @@ def test_without_the_role_nothing_is_imported(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("trusted", ["rds.aliyuncs.com", "ecs.amazonaws.com"])
-def test_a_role_that_does_not_trust_ecs_is_none(sandbox: Sandbox, trusted: str) -> None:
-    """The same code as without the role."""
+def test_a_role_that_does_not_trust_ecs_is_refused(sandbox: Sandbox, trusted: str) -> None:
+    """The code is the same as without the role."""
     make_bucket(sandbox)
     put(sandbox, "disk.raw")
     make_role(sandbox, trust=TRUST.replace("ecs.aliyuncs.com", trusted))
@@ -291,7 +291,7 @@ def test_another_name_of_the_role_is_refused(ready: Sandbox) -> None:
 
 
 @pytest.mark.parametrize(
-    ("statements", "serves"),
+    ("statements", "sufficient"),
     [
         ('[{"Effect":"Allow","Action":["oss:GetObject","oss:GetBucketLocation"],"Resource":"*"}]', False),
         ('[{"Effect":"Allow","Action":"oss:Get*","Resource":"*"}]', True),
@@ -305,15 +305,15 @@ def test_another_name_of_the_role_is_refused(ready: Sandbox) -> None:
         ),
     ],
 )
-def test_the_role_needs_three_rights(sandbox: Sandbox, statements: str, serves: bool) -> None:
-    """GetObject, GetBucketLocation and GetBucketInfo (which the old page lacks) on this bucket."""
+def test_the_role_needs_three_permissions(sandbox: Sandbox, statements: str, sufficient: bool) -> None:
+    """GetObject, GetBucketLocation and GetBucketInfo (missing on the old page) are needed for the bucket."""
     make_bucket(sandbox)
     put(sandbox, "disk.raw")
     call(sandbox, "CreateRole", RoleName=ROLE, AssumeRolePolicyDocument=TRUST)
     assert _refused(sandbox) == (403, "InvalidOSS.NotAuthorized")
     call(sandbox, "CreatePolicy", PolicyName="p", PolicyDocument=f'{{"Version":"1","Statement":{statements}}}')
     call(sandbox, "AttachPolicyToRole", RoleName=ROLE, PolicyName="p", PolicyType="Custom")
-    if serves:
+    if sufficient:
         assert _import(sandbox)
     else:
         assert _refused(sandbox) == (403, "InvalidOSS.NotAuthorized")
@@ -322,7 +322,7 @@ def test_the_role_needs_three_rights(sandbox: Sandbox, statements: str, serves: 
 # The bucket and the object
 
 
-def test_a_bucket_that_is_not_here_is_not_found(ready: Sandbox) -> None:
+def test_a_bucket_of_another_region_is_not_found(ready: Sandbox) -> None:
     """It does not exist, or is in another region."""
     make_bucket(ready, "elsewhere", region="cn-shanghai")
     for bucket in ("nowhere", "elsewhere"):
@@ -369,7 +369,7 @@ def test_infrequent_access_is_read(ready: Sandbox) -> None:
 # Sizes and formats
 
 
-def test_the_virtual_size_decides(ready: Sandbox) -> None:
+def test_the_size_is_the_virtual_size(ready: Sandbox) -> None:
     """It is the size of the disk in the container, rounded up to GiB, not of the object."""
     put_zeros(ready, "ten.raw", 10 * GIB + 1)
     put(ready, "ten.qcow2", qcow2(size=10 * GIB, l1_entries=20))
@@ -382,7 +382,7 @@ def test_the_virtual_size_decides(ready: Sandbox) -> None:
         assert _image(ready, exact["ImageId"])["Size"] == _image(ready, detected["ImageId"])["Size"] == size
 
 
-def test_a_disk_may_be_of_2048_gib_and_no_more(ready: Sandbox) -> None:
+def test_a_disk_has_at_most_2048_gib(ready: Sandbox) -> None:
     """This holds with and without DiskImageSize."""
     put_zeros(ready, "large.raw", 2048 * GIB)
     put_zeros(ready, "larger.raw", 2048 * GIB + 1)
@@ -399,7 +399,7 @@ def test_a_vhd_whose_table_is_too_short_is_refused_at_once(ready: Sandbox) -> No
     assert _refused(ready, DiskDeviceMappings=[mapping("blocks.vhd")]) == (403, "InvalidBlockSize.NotSupport")
 
 
-def test_vmdk_is_by_invitation(ready: Sandbox) -> None:
+def test_vmdk_requires_an_invitation(ready: Sandbox) -> None:
     """The format may be declared or detected."""
     put(ready, "disk.vmdk", b"KDMV" + bytes(8) + (2048).to_bytes(8, "little") + bytes(492))
     for disk in (mapping("disk.vmdk"), mapping("disk.vmdk", Format="VMDK")):
@@ -411,7 +411,7 @@ def test_vmdk_is_by_invitation(ready: Sandbox) -> None:
 # Regions, quotas, names, accounts
 
 
-def test_a_region_may_lack_imports_or_formats(ready: Sandbox) -> None:
+def test_a_region_can_refuse_imports_or_formats(ready: Sandbox) -> None:
     """Settings configure both."""
     ready.state.configure(formats_refused=("RAW",))
     assert _refused(ready) == (400, "InvalidImageFormat.RegionNotSupported")
@@ -426,7 +426,7 @@ def test_images_have_a_quota(ready: Sandbox) -> None:
     assert _refused(ready) == (403, "QuotaExceed.Image")
 
 
-def test_snapshots_have_a_quota_which_deleted_images_do_not_free(ready: Sandbox) -> None:
+def test_snapshots_of_deleted_images_count_towards_the_quota(ready: Sandbox) -> None:
     """Each disk creates a snapshot that DeleteImage does not delete."""
     ready.state.configure(snapshots_per_region=2, import_s=0.0, image_ready_s=0.0)
     answer = _import(ready)
@@ -436,7 +436,7 @@ def test_snapshots_have_a_quota_which_deleted_images_do_not_free(ready: Sandbox)
     assert _refused(ready) == (403, "QuotaExceed.Snapshot")
 
 
-def test_a_name_is_taken_once_in_a_region(ready: Sandbox) -> None:
+def test_a_name_is_unique_in_a_region(ready: Sandbox) -> None:
     """The code differs during and after the import. Another account can use the name."""
     _import(ready, ImageName="disk")
     assert _refused(ready, ImageName="disk") == (403, "ImageIsImporting")
@@ -471,14 +471,14 @@ def test_a_cloud_box_is_refused_by_name(ready: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("code", ["DRYRUN.SUCCESS", "DryRunOperation"])
-def test_a_dry_run_that_passes_is_an_error_in_either_spelling(ready: Sandbox, code: str) -> None:
+def test_a_successful_dry_run_is_an_error_with_one_of_two_codes(ready: Sandbox, code: str) -> None:
     """No import starts."""
     ready.state.configure(dry_run_code=code)
     assert _refused(ready, DryRun="true") == (400, code)
     assert call(ready, "DescribeTasks")["TotalCount"] == 0
 
 
-def test_a_dry_run_that_fails_says_why(ready: Sandbox) -> None:
+def test_a_failed_dry_run_has_the_code_of_the_fault(ready: Sandbox) -> None:
     """All checks precede the answer to a dry run."""
     put_zeros(ready, "large.raw", 3 * GIB)
     too_small = [mapping("large.raw", DiskImageSize="2")]
@@ -499,7 +499,7 @@ def test_a_client_token_makes_a_call_safe_to_repeat(ready: Sandbox) -> None:
     assert call(ready, "DescribeTasks")["TotalCount"] == 1
 
 
-def test_a_client_token_belongs_to_one_call(ready: Sandbox) -> None:
+def test_a_client_token_is_valid_for_one_call(ready: Sandbox) -> None:
     """With other parameters, it is refused. Another token starts another import."""
     _import(ready, ImageName="disk", ClientToken="t1")
     assert _refused(ready, ImageName="disk2", ClientToken="t1") == (400, "IdempotentParameterMismatch")

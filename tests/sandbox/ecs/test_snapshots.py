@@ -1,4 +1,4 @@
-"""Snapshots of images, tags of all resources, exports."""
+"""Tests of snapshots of images, tags of all resources, and exports."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ NETWORK: dict[str, Any] = {"VSwitchId": "vsw-sandbox-cn-hangzhou-a", "SecurityGr
 
 @pytest.fixture
 def ready(sandbox: Sandbox) -> Sandbox:
-    """Return a sandbox in which imports take no time and snapshots are held for an hour."""
+    """Return a sandbox in which imports take no time and snapshots are retained for an hour."""
     sandbox.state.configure(import_s=0.0, image_ready_s=0.0, snapshot_held_s=3600.0)
     return prepare(sandbox)
 
@@ -38,7 +38,7 @@ def _snapshots(sandbox: Sandbox, **fields: Any) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_snapshot_outlives_its_image_and_is_held_for_a_while(ready: Sandbox) -> None:
+def test_a_snapshot_is_retained_after_the_deletion_of_its_image(ready: Sandbox) -> None:
     """DeleteSnapshot answers SnapshotCreatedImage while the image exists and for a time after its deletion."""
     image_id = _import(ready, ImageName="disk")
     (snapshot,) = _snapshots(ready)
@@ -47,19 +47,19 @@ def test_a_snapshot_outlives_its_image_and_is_held_for_a_while(ready: Sandbox) -
         "image",
         "accomplished",
     )
-    order: dict[str, Any] = {"SnapshotId": snapshot["SnapshotId"]}
-    assert refusal(ready, "DeleteSnapshot", **order) == (403, "SnapshotCreatedImage")
+    parameters: dict[str, Any] = {"SnapshotId": snapshot["SnapshotId"]}
+    assert refusal(ready, "DeleteSnapshot", **parameters) == (403, "SnapshotCreatedImage")
     call(ready, "DeleteImage", ImageId=image_id)
     assert [each["Usage"] for each in _snapshots(ready)] == ["none"]
-    assert refusal(ready, "DeleteSnapshot", **order) == (403, "SnapshotCreatedImage")
+    assert refusal(ready, "DeleteSnapshot", **parameters) == (403, "SnapshotCreatedImage")
     ready.clock.advance(3600)
-    call(ready, "DeleteSnapshot", **order)
+    call(ready, "DeleteSnapshot", **parameters)
     assert _snapshots(ready) == []
-    assert refusal(ready, "DeleteSnapshot", **order) == (404, "InvalidSnapshotId.NotFound")
+    assert refusal(ready, "DeleteSnapshot", **parameters) == (404, "InvalidSnapshotId.NotFound")
 
 
-def test_a_snapshot_that_disks_were_made_of_needs_force(ready: Sandbox) -> None:
-    """The image needs it, too."""
+def test_a_snapshot_with_disks_is_deleted_only_with_force(ready: Sandbox) -> None:
+    """The image needs Force too."""
     image_id = _import(ready)
     call(ready, "RunInstances", ImageId=image_id, InstanceType="ecs.g7.large", **NETWORK)
     assert [each["Usage"] for each in _snapshots(ready)] == ["image_disk"]
@@ -72,7 +72,7 @@ def test_a_snapshot_that_disks_were_made_of_needs_force(ready: Sandbox) -> None:
     call(ready, "DeleteSnapshot", SnapshotId=snapshot["SnapshotId"], Force="true")
 
 
-def test_the_snapshot_of_a_running_import_shows_as_failed(ready: Sandbox) -> None:
+def test_the_snapshot_of_a_running_import_has_the_status_failed(ready: Sandbox) -> None:
     """This follows the page about imports, so a client must not rely on the status."""
     ready.state.configure(import_s=3600.0)
     _import(ready)
@@ -80,7 +80,7 @@ def test_the_snapshot_of_a_running_import_shows_as_failed(ready: Sandbox) -> Non
 
 
 def test_snapshots_are_filtered_and_paged(ready: Sandbox) -> None:
-    """By ids, name, tags, and by pages or tokens."""
+    """Ids, name and tags are filters; pages have numbers or tokens."""
     for name in ("disk-1", "disk-2", "disk-3"):
         _import(ready, ImageName=name)
     ids = [each["SnapshotId"] for each in _snapshots(ready)]
@@ -97,7 +97,7 @@ def test_snapshots_are_filtered_and_paged(ready: Sandbox) -> None:
     assert refusal(ready, "DescribeSnapshots", Usage="all") == (404, "InvalidUsage")
 
 
-def test_tags_of_images_snapshots_and_instances(ready: Sandbox) -> None:
+def test_images_snapshots_and_instances_have_tags(ready: Sandbox) -> None:
     """Tags are added, listed by resource or by tag, counted, and removed by key or all together."""
     image_id = _import(ready)
     (snapshot,) = _snapshots(ready)
@@ -143,16 +143,16 @@ def test_an_export_writes_the_disk_into_the_bucket(exporting: Sandbox, oss: Oss)
     (task,) = call(exporting, "DescribeTasks", TaskAction="ExportImage")["TaskSet"]["Task"]
     assert (task["TaskId"], task["ResourceId"], task["TaskAction"]) == (task_id, image_id, "ExportImage")
     assert refusal(exporting, "DeleteImage", ImageId=image_id) == (403, "ImageIsExporting")
-    order: dict[str, Any] = {"ImageId": image_id, "OSSBucket": BUCKET}
-    assert refusal(exporting, "ExportImage", **order) == (403, "ImageIsExporting")
+    parameters: dict[str, Any] = {"ImageId": image_id, "OSSBucket": BUCKET}
+    assert refusal(exporting, "ExportImage", **parameters) == (403, "ImageIsExporting")
     exporting.clock.advance(100)
     assert call(exporting, "DescribeTaskAttribute", TaskId=task_id)["TaskStatus"] == "Finished"
     assert bucket.get_object(f"out_{image_id}_system.raw").read() == b"disk"
     call(exporting, "DeleteImage", ImageId=image_id)
 
 
-def test_an_export_into_a_bucket_that_goes_fails(exporting: Sandbox, oss: Oss) -> None:
-    """A cancelled export writes nothing, and the image stays."""
+def test_an_export_into_a_deleted_bucket_fails(exporting: Sandbox, oss: Oss) -> None:
+    """A cancelled export writes no object, and the image is kept."""
     image_id = _import(exporting)
     oss.bucket("out-bucket").create_bucket()
     exporting.state.configure(import_s=100.0)
@@ -180,7 +180,7 @@ def test_an_export_into_a_bucket_that_goes_fails(exporting: Sandbox, oss: Oss) -
         ("QCOW2", "vhd", "vpc"),
     ],
 )
-def test_an_export_in_another_format(
+def test_an_export_is_converted_to_the_requested_format(
     exporting: Sandbox, oss: Oss, tmp_path: Path, source: str, wanted: str, driver: str
 ) -> None:
     """The object is a disk of that format with the imported bytes."""
@@ -193,30 +193,30 @@ def test_an_export_in_another_format(
     exporting.state.configure(import_s=0.0)
     task_id = call(exporting, "ExportImage", ImageId=image_id, OSSBucket=BUCKET, ImageFormat=wanted)["TaskId"]
     assert call(exporting, "DescribeTaskAttribute", TaskId=task_id)["TaskStatus"] == "Finished"
-    got, back = tmp_path / "got", tmp_path / "back"
-    got.write_bytes(oss.bucket(BUCKET).get_object(f"{image_id}_system.{wanted.lower()}").read())
-    subprocess.run(["qemu-img", "convert", "-f", driver, "-O", "raw", got, back], check=True)
+    exported, back = tmp_path / "exported", tmp_path / "back"
+    exported.write_bytes(oss.bucket(BUCKET).get_object(f"{image_id}_system.{wanted.lower()}").read())
+    subprocess.run(["qemu-img", "convert", "-f", driver, "-O", "raw", exported, back], check=True)
     assert back.read_bytes() == raw
 
 
-def test_an_export_that_qemu_img_can_not_do(
+def test_an_export_without_qemu_img_is_refused(
     exporting: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without qemu-img, the answer is 501 with the reason. If qemu-img fails, the task fails."""
     image_id = _import(exporting)
-    order: dict[str, Any] = {"ImageId": image_id, "OSSBucket": BUCKET, "ImageFormat": "qcow2"}
+    parameters: dict[str, Any] = {"ImageId": image_id, "OSSBucket": BUCKET, "ImageFormat": "qcow2"}
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ServerException, match=r"as QCOW2: it needs qemu-img, which is not in PATH") as caught:
-        call(exporting, "ExportImage", **order)
+        call(exporting, "ExportImage", **parameters)
     assert (caught.value.http_status, caught.value.error_code) == (501, "NotImplementedBySandbox")
     failing = tmp_path / "qemu-img"
     failing.write_text("#!/bin/sh\nexit 1\n")
     failing.chmod(0o700)
     exporting.state.configure(import_s=0.0)
-    task = call(exporting, "DescribeTaskAttribute", TaskId=call(exporting, "ExportImage", **order)["TaskId"])
+    task = call(exporting, "DescribeTaskAttribute", TaskId=call(exporting, "ExportImage", **parameters)["TaskId"])
     assert task["TaskStatus"] == "Failed"
     assert "ExportImageFailed" in json.dumps(task)
-    assert call(exporting, "ExportImage", **(order | {"ImageFormat": "raw"}))["TaskId"]
+    assert call(exporting, "ExportImage", **(parameters | {"ImageFormat": "raw"}))["TaskId"]
 
 
 @each_row(
@@ -230,9 +230,7 @@ def test_an_export_that_qemu_img_can_not_do(
         ({"DryRun": "true"}, (400, "DryRunOperation")),
     ],
 )
-def test_an_export_that_can_not_be_is_refused(
-    exporting: Sandbox, fields: dict[str, Any], expected: tuple[int, str]
-) -> None:
+def test_an_invalid_export_is_refused(exporting: Sandbox, fields: dict[str, Any], expected: tuple[int, str]) -> None:
     """The answer is the code of the service."""
     image_id = _import(exporting)
     assert refusal(exporting, "ExportImage", **{"ImageId": image_id, "OSSBucket": BUCKET, **fields}) == expected
@@ -241,12 +239,12 @@ def test_an_export_that_can_not_be_is_refused(
 def test_an_export_needs_its_role(ready: Sandbox) -> None:
     """The role of imports is not sufficient."""
     put(ready, "disk.vhd", fixed_vhd(b"x" * 512))
-    order: dict[str, Any] = {"ImageId": _import(ready), "OSSBucket": BUCKET}
-    assert refusal(ready, "ExportImage", **order) == (403, "NoSetRoletoECSServiceAcount")
+    parameters: dict[str, Any] = {"ImageId": _import(ready), "OSSBucket": BUCKET}
+    assert refusal(ready, "ExportImage", **parameters) == (403, "NoSetRoletoECSServiceAcount")
 
 
 def test_bytes_are_removed_with_the_last_image_or_object(exporting: Sandbox, oss: Oss) -> None:
-    """A copy and an exported object hold them; tasks do not."""
+    """A copy and an exported object reference them; tasks do not."""
     objects = exporting.state.directory / "objects"
     bucket = oss.bucket(BUCKET)
     bucket.put_object("data.raw", b"data")
@@ -269,5 +267,5 @@ def test_bytes_are_removed_with_the_last_image_or_object(exporting: Sandbox, oss
 def _export(sandbox: Sandbox, image_id: str, *, seconds: float) -> str:
     """Start an export of an image in Beijing that takes some time."""
     sandbox.state.configure(import_s=seconds)
-    order: dict[str, Any] = {"ImageId": image_id, "OSSBucket": "beijing-bucket"}
-    return str(call(sandbox, "ExportImage", region="cn-beijing", **order)["TaskId"])
+    parameters: dict[str, Any] = {"ImageId": image_id, "OSSBucket": "beijing-bucket"}
+    return str(call(sandbox, "ExportImage", region="cn-beijing", **parameters)["TaskId"])

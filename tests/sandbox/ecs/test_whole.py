@@ -1,4 +1,4 @@
-"""Imports together with the rest of the sandbox: OSS over the wire, lost answers, many at once, XML."""
+"""Tests of imports with the rest of the sandbox: uploads, lost responses, concurrency and XML."""
 
 import xml.etree.ElementTree as ET
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +26,7 @@ def _status(sandbox: Sandbox, started: dict[str, Any]) -> str:
 
 
 def test_a_disk_uploaded_in_parts_is_imported(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """Parts sent and parts copied make one disk, footer and all."""
+    """Uploaded and copied parts are one disk with its footer."""
     disk = fixed_vhd(b"x" * (3 * PART - 512))
     bucket.put_object("base", disk[:PART])
     upload_id = bucket.init_multipart_upload("disk.vhd").upload_id
@@ -57,7 +57,7 @@ def test_deleting_the_object_through_oss_fails_the_import(sandbox: Sandbox, buck
     assert (_status(sandbox, early), _status(sandbox, late)) == ("Failed", "Finished")
 
 
-def test_a_call_whose_answer_was_lost_has_taken_effect(sandbox: Sandbox) -> None:
+def test_a_call_whose_response_was_lost_has_taken_effect(sandbox: Sandbox) -> None:
     """Repeated with its ClientToken, it returns the same import."""
     prepare(sandbox)
     sandbox.faults.add(Fault(operation="ImportImage", effect="lose-answer"))
@@ -68,8 +68,8 @@ def test_a_call_whose_answer_was_lost_has_taken_effect(sandbox: Sandbox) -> None
     assert [task["TaskId"] for task in listed["TaskSet"]["Task"]] == [again["TaskId"]]
 
 
-def test_calls_at_once_with_one_token_begin_one_import(sandbox: Sandbox) -> None:
-    """Calls are carried out one after the other."""
+def test_concurrent_calls_with_one_token_start_one_import(sandbox: Sandbox) -> None:
+    """Calls are executed one after the other."""
     prepare(sandbox)
 
     def begin(_: int) -> str:

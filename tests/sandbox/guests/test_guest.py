@@ -1,4 +1,4 @@
-"""Tests of instances whose image runs in QEMU, under emulation; skipped where QEMU is not installed."""
+"""Tests of instances whose image runs in QEMU under emulation, skipped if QEMU is not installed."""
 
 import base64
 import os
@@ -42,13 +42,13 @@ def _emulated(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Path:
-    """Write a disk that prints a line."""
+    """Return a disk that prints a line."""
     return write_guest(tmp_path / "disk.raw", LINE)
 
 
 @pytest.fixture
 def sandbox(tmp_path: Path, disk: Path) -> Iterator[Sandbox]:
-    """Return a sandbox with that disk, and a clock that stands still."""
+    """Yield a sandbox with the disk and a stopped clock."""
     with Sandbox.start(tmp_path / "s", settings=QUICK, clock=Clock(running=False)) as running:
         prepare(running)
         running.state.configure(instance_console="guest")
@@ -57,15 +57,15 @@ def sandbox(tmp_path: Path, disk: Path) -> Iterator[Sandbox]:
 
 
 def imported(sandbox: Sandbox, *keys: str, **fields: Any) -> str:
-    """Import objects as the disks of an image."""
+    """Import objects as the disks of an image, and return its id."""
     disks = [mapping(key) for key in keys or ("disk.raw",)]
     return str(call(sandbox, "ImportImage", DiskDeviceMappings=disks, **fields)["ImageId"])
 
 
 def started(sandbox: Sandbox, image_id: str, **fields: Any) -> str:
-    """Start an instance, and advance the clock until it is Running."""
-    order = {"ImageId": image_id, "InstanceType": "ecs.g7.large", **NETWORK, **fields}
-    (instance_id,) = call(sandbox, "RunInstances", **order)["InstanceIdSets"]["InstanceIdSet"]
+    """Start an instance, advance the clock until it is Running, and return its id."""
+    parameters = {"ImageId": image_id, "InstanceType": "ecs.g7.large", **NETWORK, **fields}
+    (instance_id,) = call(sandbox, "RunInstances", **parameters)["InstanceIdSets"]["InstanceIdSet"]
     sandbox.clock.advance(10)
     return str(instance_id)
 
@@ -87,7 +87,7 @@ def until(holds: Callable[[], bool]) -> None:
     """Wait in real time until a condition holds."""
     until_s = time.monotonic() + 120
     while not holds():
-        assert time.monotonic() < until_s, "it did not happen in two minutes"
+        assert time.monotonic() < until_s, "the condition did not hold within two minutes"
         time.sleep(0.1)
 
 
@@ -99,14 +99,14 @@ def console(sandbox: Sandbox, instance_id: str, **fields: Any) -> str:
 
 
 def qemu_of(process: int) -> list[int]:
-    """Return the children of a process that are QEMU."""
+    """Return the QEMU children of a process."""
     lists = [each.read_text() for each in Path(f"/proc/{process}/task").glob("*/children")]
     children = [int(each) for each in " ".join(lists).split()]
     return [each for each in children if Path(f"/proc/{each}/comm").read_text().startswith("qemu-system")]
 
 
 def test_an_instance_runs_its_image(sandbox: Sandbox, disk: Path) -> None:
-    """Its console is what the imported disk wrote, its screen a JPEG; what it writes to its disk is lost."""
+    """Its console has the output of the imported disk, its screen is a JPEG, and its writes do not change the image."""
     image_id = imported(sandbox)
     instance_id = started(sandbox, image_id)
     until(lambda: console(sandbox, instance_id) == LINE)
@@ -118,8 +118,8 @@ def test_an_instance_runs_its_image(sandbox: Sandbox, disk: Path) -> None:
     assert content.pread(0, content.size) == disk.read_bytes()
 
 
-def test_the_console_is_a_cache(sandbox: Sandbox) -> None:
-    """It is renewed after `console_lag_s`: until then the guest may have written more."""
+def test_the_console_is_cached(sandbox: Sandbox) -> None:
+    """It is updated after `console_lag_s`, so that the guest may have written more."""
     instance_id = started(sandbox, imported(sandbox))
     first = call(sandbox, "GetInstanceConsoleOutput", InstanceId=instance_id)
     until(lambda: LINE.encode() in guest_of(sandbox, instance_id).output)
@@ -136,8 +136,8 @@ def test_a_guest_ends_with_its_instance(sandbox: Sandbox, end: str) -> None:
     instance_id = started(sandbox, image_id, AutoReleaseTime=at)
     host = sandbox.state.part(Host)
     assert host.running == 1
-    order: dict[str, Any] = {"ImageId": image_id, "InstanceType": "ecs.g7.large", **NETWORK}
-    assert refusal(sandbox, "RunInstances", **order) == (403, "OperationDenied.NoStock")
+    parameters: dict[str, Any] = {"ImageId": image_id, "InstanceType": "ecs.g7.large", **NETWORK}
+    assert refusal(sandbox, "RunInstances", **parameters) == (403, "OperationDenied.NoStock")
     until(lambda: len(qemu_of(os.getpid())) == 1)
     if end == "delete":
         call(sandbox, "DeleteInstance", InstanceId=instance_id, Force="true")
@@ -161,8 +161,10 @@ def test_an_instance_is_stopped_when_its_guest_has_ended(sandbox: Sandbox) -> No
     call(sandbox, "DeleteInstance", InstanceId=instance_id)
 
 
-def test_a_guest_that_qemu_refuses_says_why(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The instance is Stopped, and its console has the reason."""
+def test_the_console_of_a_guest_that_qemu_refuses_has_the_reason(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The instance is Stopped."""
     command_line = machine.command_line
     monkeypatch.setattr(machine, "command_line", lambda *given: [*command_line(*given), "-device", "no-such-device"])
     instance_id = started(sandbox, imported(sandbox))
@@ -171,8 +173,8 @@ def test_a_guest_that_qemu_refuses_says_why(sandbox: Sandbox, monkeypatch: pytes
     assert "no-such-device" in console(sandbox, instance_id)
 
 
-def test_uefi(sandbox: Sandbox) -> None:
-    """The firmware finds no loader on a disk for BIOS, and says so on the console."""
+def test_an_instance_boots_with_uefi(sandbox: Sandbox) -> None:
+    """The firmware reports on the console that a BIOS disk has no loader."""
     if machine.firmware("x86_64") is None:
         pytest.skip("OVMF is not installed")
     instance_id = started(sandbox, imported(sandbox, BootMode="UEFI"))
@@ -180,8 +182,8 @@ def test_uefi(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("form", [("QCOW2", "qcow2"), ("VHD", "vpc"), ("VHD", "vpc", "-o", "subformat=fixed")], ids=str)
-def test_every_format_and_several_disks(sandbox: Sandbox, disk: Path, form: tuple[str, ...]) -> None:
-    """The guest sees the disk that is in the object; a second disk beside it does not hinder it."""
+def test_a_guest_runs_disks_of_every_format(sandbox: Sandbox, disk: Path, form: tuple[str, ...]) -> None:
+    """The guest has the disk in the object, with or without a second disk."""
     if shutil.which("qemu-img") is None:
         pytest.skip("qemu-img is not installed")
     suffix, kind, *options = form
@@ -194,7 +196,7 @@ def test_every_format_and_several_disks(sandbox: Sandbox, disk: Path, form: tupl
 
 def test_a_killed_sandbox_leaves_no_guest(tmp_path: Path, sandbox: Sandbox) -> None:
     """QEMU ends with the process that started it, and no file is left of the guest."""
-    place = tmp_path / "other"
+    directory = tmp_path / "other"
     code = (
         "import sys, time; from pathlib import Path; from tests.sandbox.guests.test_guest import *\n"
         "machine.may_have_kvm = lambda _: False\n"
@@ -202,17 +204,17 @@ def test_a_killed_sandbox_leaves_no_guest(tmp_path: Path, sandbox: Sandbox) -> N
         "prepare(s); s.state.configure(instance_console='guest')\n"
         "put(s, 'disk.raw', Path(sys.argv[2]).read_bytes()); started(s, imported(s)); time.sleep(600)"
     )
-    program = [sys.executable, "-c", code, str(place), str(tmp_path / "disk.raw")]
+    program = [sys.executable, "-c", code, str(directory), str(tmp_path / "disk.raw")]
     with subprocess.Popen(program, stdout=subprocess.DEVNULL) as process:
         until(lambda: bool(qemu_of(process.pid)))
         (guest,) = qemu_of(process.pid)
         process.kill()
     until(lambda: not Path(f"/proc/{guest}").exists() or "Z" in Path(f"/proc/{guest}/stat").read_text().split()[2])
-    assert not list(place.glob("guest-*"))
+    assert not list(directory.glob("guest-*"))
 
 
-def test_a_kept_instance_starts_again(tmp_path: Path, disk: Path) -> None:
-    """After a restart of the sandbox it runs again, also when its image was deleted."""
+def test_a_persistent_instance_is_restarted(tmp_path: Path, disk: Path) -> None:
+    """It runs after a restart of the sandbox, also if its image was deleted."""
     with Sandbox.start(tmp_path / "kept", settings=QUICK, keep=True) as first:
         prepare(first)
         put(first, "disk.raw", disk.read_bytes())

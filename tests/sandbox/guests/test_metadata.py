@@ -1,4 +1,4 @@
-"""Tests of the metadata of an instance as its guest reads it."""
+"""Tests of the metadata service of an instance."""
 
 import base64
 
@@ -28,8 +28,8 @@ INSTANCE = Instance(
 )
 
 
-def asked(path: str, method: str = "GET") -> tuple[str, str]:
-    """Return status and body of an answer."""
+def response_to(path: str, method: str = "GET") -> tuple[str, str]:
+    """Return status and body of a response."""
     answer = Metadata.of(INSTANCE).feed(f"{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()).decode()
     head, _, body = answer.partition("\r\n\r\n")
     return head.split()[1], body
@@ -49,14 +49,14 @@ def asked(path: str, method: str = "GET") -> tuple[str, str]:
     ],
 )
 def test_values_are_those_of_the_instance(path: str, expected: tuple[str, str]) -> None:
-    """A value, the names below a path, the user data, or 404."""
-    assert asked(path) == expected
+    """Values, names below a path and user data are returned, and other paths are 404."""
+    assert response_to(path) == expected
 
 
-def test_a_token_of_the_second_version() -> None:
-    """PUT gives one; a HEAD has no body."""
-    assert asked("/latest/api/token", "PUT") == ("200", "sandbox-token")
-    assert asked("/latest/meta-data/instance-id", "HEAD") == ("200", "")
+def test_the_second_version_returns_a_token() -> None:
+    """PUT returns a token, and HEAD has no body."""
+    assert response_to("/latest/api/token", "PUT") == ("200", "sandbox-token")
+    assert response_to("/latest/meta-data/instance-id", "HEAD") == ("200", "")
 
 
 def test_requests_may_arrive_in_pieces_and_together() -> None:

@@ -1,4 +1,4 @@
-"""Tests of pictures in JPEG: decoded again, they show what was encoded."""
+"""Tests of the JPEG encoder, with an independent decoder."""
 
 import io
 import math
@@ -11,19 +11,19 @@ from aliyun_import.sandbox.guests.picture import as_jpeg
 from tests.rows import each_row
 
 Pixel = Callable[[int, int], int]
-# One step of the coefficients is 10: the sum of what 64 of them are rounded by stays below two.
+# The quantisation step of coefficients is 10: the sum of the rounding errors of 64 of them is below two steps.
 MAX_ERROR = 20
 NOISE = random.Random(7).randbytes(4096)
 
 
 def ppm(width: int, height: int, pixel: Pixel) -> bytes:
-    """Return a grey picture."""
+    """Return a grey picture in PPM."""
     head = f"P6\n{width} {height}\n255\n".encode()
     return head + bytes(value for y in range(height) for x in range(width) for value in [pixel(x, y)] * 3)
 
 
 def blocks_of(jpeg: bytes) -> Iterator[list[float]]:
-    """Yield the blocks of a picture: read by its own tables, as ITU T.81 describes it."""
+    """Yield the blocks of a picture, decoded by its own tables as in ITU T.81."""
     tables: dict[int, dict[str, int]] = {}
     steps, at = b"", 2
     while jpeg[at + 1] != 0xDA:
@@ -50,15 +50,15 @@ def blocks_of(jpeg: bytes) -> Iterator[list[float]]:
             index += found >> 4
             values[index] = number(bits, found & 15)
             index += 1
-        scaled = {place: value * step for place, value, step in zip(order, values, steps, strict=True) if value}
+        scaled = {position: value * step for position, value, step in zip(order, values, steps, strict=True) if value}
         yield [
-            128 + sum(value * wave(v, x) * wave(u, y) for (u, v), value in scaled.items())
+            128 + sum(value * cosine(v, x) * cosine(u, y) for (u, v), value in scaled.items())
             for y in range(8)
             for x in range(8)
         ]
 
 
-def wave(frequency: int, at: int) -> float:
+def cosine(frequency: int, at: int) -> float:
     """Return the factor of a coefficient at a pixel, in one direction."""
     return math.cos((2 * at + 1) * frequency * math.pi / 16) * (math.sqrt(1 / 8) if frequency == 0 else 0.5)
 
@@ -100,20 +100,20 @@ def number(bits: Iterator[str], length: int) -> int:
     ],
     ids=["white", "one pixel", "slope", "characters", "noise"],
 )
-def test_a_picture_is_what_it_was(width: int, height: int, pixel: Pixel) -> None:
-    """Each pixel, up to the error of rounded coefficients; sides that are no multiples of 8 as well."""
+def test_a_decoded_picture_is_the_encoded_one(width: int, height: int, pixel: Pixel) -> None:
+    """Pixels are equal up to the rounding of coefficients, also if the sides are not multiples of 8."""
     jpeg = as_jpeg(ppm(width, height, pixel))
     assert jpeg[:4] == b"\xff\xd8\xff\xe0"
     across = -(-width // 8)
     blocks = list(blocks_of(jpeg))[: across * -(-height // 8)]
     for y in range(height):
         for x in range(width):
-            seen = blocks[y // 8 * across + x // 8][y % 8 * 8 + x % 8]
-            assert abs(seen - pixel(x, y)) <= MAX_ERROR
+            decoded = blocks[y // 8 * across + x // 8][y % 8 * 8 + x % 8]
+            assert abs(decoded - pixel(x, y)) <= MAX_ERROR
 
 
-def test_other_decoders_read_it() -> None:
-    """Pillow, where it is installed."""
+def test_pillow_reads_the_picture() -> None:
+    """The test is skipped if Pillow is not installed."""
     image = pytest.importorskip("PIL.Image")
     opened = image.open(io.BytesIO(as_jpeg(ppm(30, 20, lambda x, _y: 8 * x))))
     assert (opened.size, opened.mode) == ((30, 20), "L")
@@ -121,7 +121,7 @@ def test_other_decoders_read_it() -> None:
 
 
 @each_row("data", [b"", b"P6\n8 8\n255\nshort", b"\x89PNG", b"P6\n0 8\n255\n", b"P6\n5000 1\n255\n"])
-def test_what_is_no_picture_is_refused(data: bytes) -> None:
-    """ValueError, for what a QEMU that ends leaves behind."""
+def test_data_that_is_not_a_picture_is_refused(data: bytes) -> None:
+    """A QEMU that ends may leave an incomplete picture."""
     with pytest.raises(ValueError, match="not a"):
         as_jpeg(data)

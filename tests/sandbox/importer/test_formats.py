@@ -1,4 +1,4 @@
-"""Formats of disks: detection by content, virtual size, damage."""
+"""Tests of disk formats: detection by content, virtual size and damage."""
 
 import struct
 
@@ -32,7 +32,7 @@ def _read(data: bytes, declared: str = "") -> DiskReading:
     ],
 )
 def test_the_format_is_detected_by_content(data: bytes, name: str) -> None:
-    """Magic numbers at both ends decide; what nothing claims is RAW."""
+    """Magic numbers at both ends determine the format; other content is RAW."""
     assert detect(BytesReader(data)) == name
 
 
@@ -51,14 +51,14 @@ def test_the_format_is_detected_by_content(data: bytes, name: str) -> None:
         (b"KDMV" + struct.pack("<IIQ", 1, 3, 2048) + bytes(492), "VMDK", MIB),
     ],
 )
-def test_a_whole_disk_has_its_virtual_size(data: bytes, name: str, size: int) -> None:
+def test_an_intact_disk_has_its_virtual_size(data: bytes, name: str, size: int) -> None:
     """The virtual size is that of the disk, not of the object."""
     assert _read(data) == DiskReading(format=name, virtual_bytes=size)
     assert _read(data, name) == _read(data)
 
 
 def test_sizes_are_rounded_up_to_whole_gib() -> None:
-    """One byte is a GiB."""
+    """A size of one byte is 1 GiB."""
     assert DiskReading(format="RAW", virtual_bytes=1).size_gib == 1
     assert DiskReading(format="RAW", virtual_bytes=1 << 30).size_gib == 1
     assert DiskReading(format="RAW", virtual_bytes=(1 << 30) + 1).size_gib == 2
@@ -116,14 +116,14 @@ def test_a_damaged_disk_has_its_reason(data: bytes, declared: str, reason: str) 
     ],
 )
 def test_two_faults_of_a_vhd_are_refused_at_once(data: bytes, code: str) -> None:
-    """ImportImage has codes of their own for them."""
+    """ImportImage has its own codes for them."""
     refusal = _read(data).refusal
     assert refusal is not None
     assert refusal.code == code
 
 
 def test_a_block_table_outside_of_the_object_is_found() -> None:
-    """A header that promises more entries than the object has room for."""
+    """The header has more entries than the object can contain."""
     header = struct.pack(">8sQQIII", b"cxsparse", 0xFFFFFFFFFFFFFFFF, 1536, 0x10000, 1000, 2 * MIB)
     footer = vhd_footer(MIB, kind=3, data_offset=512)
     data = footer + checksummed(header.ljust(1024, b"\0"), at=36) + footer

@@ -1,4 +1,4 @@
-"""Access checks of OSS: owners, regions, permissions, names, endpoints."""
+"""Tests of access to OSS: owners, regions, permissions, names and endpoints."""
 
 import http.client
 import re
@@ -17,22 +17,28 @@ from tests.sandbox.oss_sdk import Oss, do, refused
 OTHER = AccessKey(id="SANDBOX-OTHER", secret="OTHER-SECRET", account_id="1000000000000009")
 
 
-def test_a_bucket_of_another_account(sandbox: Sandbox, oss: Oss, bucket: oss2.Bucket) -> None:
+def test_a_bucket_of_another_account_is_refused(sandbox: Sandbox, oss: Oss, bucket: oss2.Bucket) -> None:
     """A bucket of another account cannot be read, written or created."""
     sandbox.state.add_key(OTHER)
-    theirs = oss.bucket("disks", key=OTHER)
-    for act in (theirs.get_bucket_info, lambda: theirs.put_object("k", b"x"), lambda: theirs.head_object("k")):
+    other_account = oss.bucket("disks", key=OTHER)
+    for act in (
+        other_account.get_bucket_info,
+        lambda: other_account.put_object("k", b"x"),
+        lambda: other_account.head_object("k"),
+    ):
         with refused() as answer:
             act()
         assert answer == (403, "AccessDenied")
     with refused() as answer:
-        theirs.create_bucket()
+        other_account.create_bucket()
     assert answer == (409, "BucketAlreadyExists")
     assert oss.service(key=OTHER).list_buckets().buckets == []
 
 
-def test_a_bucket_of_another_region_names_its_endpoint(sandbox: Sandbox, oss: Oss, bucket: oss2.Bucket) -> None:
-    """Asked through another region's endpoint, a bucket answers 403 with the endpoint to use, and no redirect."""
+def test_the_refusal_of_a_bucket_in_another_region_has_its_endpoint(
+    sandbox: Sandbox, oss: Oss, bucket: oss2.Bucket
+) -> None:
+    """The response of another region is 403 with the endpoint to use, and not a redirect."""
     elsewhere = oss.bucket("disks", region="cn-shanghai")
     with refused() as answer:
         elsewhere.get_bucket_info()
@@ -44,7 +50,7 @@ def test_a_bucket_of_another_region_names_its_endpoint(sandbox: Sandbox, oss: Os
     assert "location" in answer.details["Message"]
 
 
-def test_v1_signatures_name_no_region(sandbox: Sandbox, oss: Oss, bucket: oss2.Bucket) -> None:
+def test_v1_signatures_have_no_region(sandbox: Sandbox, oss: Oss, bucket: oss2.Bucket) -> None:
     """A V1 request works in all regions, and creates buckets in the default region. A setting refuses V1."""
     v1 = oss.bucket_v1("disks-v1")
     v1.create_bucket()
@@ -56,8 +62,8 @@ def test_v1_signatures_name_no_region(sandbox: Sandbox, oss: Oss, bucket: oss2.B
     assert answer == (403, "AccessDenied")
 
 
-def test_a_missing_bucket(sandbox: Sandbox, oss: Oss) -> None:
-    """Operations on a bucket or in it say that there is none."""
+def test_a_missing_bucket_is_404(sandbox: Sandbox, oss: Oss) -> None:
+    """Operations on the bucket and on its objects return NoSuchBucket."""
     nowhere = oss.bucket("nowhere")
     for act in (nowhere.get_bucket_info, lambda: nowhere.put_object("k", b"x"), lambda: nowhere.head_object("k")):
         with refused() as answer:
@@ -76,8 +82,8 @@ def test_a_denied_action_is_refused(sandbox: Sandbox, bucket: oss2.Bucket) -> No
     assert bucket.get_object("k").read() == b"x"
 
 
-def test_a_new_accounts_public_endpoint(sandbox: Sandbox, oss: Oss, bucket: oss2.Bucket) -> None:
-    """If it is forbidden, data operations in the mainland are refused, except with a custom domain."""
+def test_the_public_endpoint_can_be_forbidden(sandbox: Sandbox, oss: Oss, bucket: oss2.Bucket) -> None:
+    """Data operations in the mainland are refused then, except with a custom domain."""
     sandbox.state.configure(public_endpoint_forbidden=True)
     bucket.get_bucket_info()
     with refused() as answer:
@@ -87,13 +93,13 @@ def test_a_new_accounts_public_endpoint(sandbox: Sandbox, oss: Oss, bucket: oss2
     hongkong.create_bucket()
     hongkong.put_object("k", b"x")
     sandbox.state.configure(cnames={"disks.example.com": "disks"})
-    # oss2 addresses IP numbers and localhost by path whatever it is told, so the domain is reached through a proxy.
+    # oss2 always uses path style for IP addresses and localhost, so the domain is reached through a proxy.
     domain = oss.bucket("disks", endpoint="http://disks.example.com", is_cname=True, proxies={"http": sandbox.url})
     domain.put_object("dir/k", b"through the domain")
     assert domain.get_object("dir/k").read() == b"through the domain"
 
 
-def test_temporary_credentials(sandbox: Sandbox, oss: Oss, bucket: oss2.Bucket) -> None:
+def test_temporary_credentials_expire(sandbox: Sandbox, oss: Oss, bucket: oss2.Bucket) -> None:
     """A token is valid until its expiry by the sandbox's clock, or until a fault expires it."""
     key = AccessKey(id="STS.SANDBOX", secret="S", token="T+/=", expires_s=sandbox.clock.now_s() + 3600)
     sandbox.state.add_key(key)
@@ -112,8 +118,8 @@ def test_temporary_credentials(sandbox: Sandbox, oss: Oss, bucket: oss2.Bucket) 
 
 
 @each_row("name", ["ab", "A-bucket", "-bucket", "bucket-", "b_cket", "b" * 64])
-def test_bucket_names(sandbox: Sandbox, oss: Oss, name: str) -> None:
-    """3 to 63 of a-z, 0-9 and -, first and last alphanumeric."""
+def test_invalid_bucket_names_are_refused(sandbox: Sandbox, oss: Oss, name: str) -> None:
+    """A name is 3 to 63 of a-z, 0-9 and -, with an alphanumeric first and last character."""
     opened = oss.bucket("placeholder")
     opened.bucket_name = name
     with refused() as answer:
@@ -121,8 +127,8 @@ def test_bucket_names(sandbox: Sandbox, oss: Oss, name: str) -> None:
     assert answer == (400, "InvalidBucketName")
 
 
-def test_keys(bucket: oss2.Bucket) -> None:
-    """1 to 1023 bytes of UTF-8 that begin with neither slash."""
+def test_invalid_keys_are_refused(bucket: oss2.Bucket) -> None:
+    """A key is 1 to 1023 bytes of UTF-8, and does not begin with a slash or backslash."""
     for key in ("k" * 1024, "ü" * 512, "/k", "\\k"):
         with refused() as answer:
             bucket.put_object(key, b"")
@@ -146,14 +152,14 @@ def test_a_body_needs_a_length(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
     connection.close()
 
 
-def test_a_chunked_body_needs_none(bucket: oss2.Bucket) -> None:
+def test_a_chunked_body_needs_no_length(bucket: oss2.Bucket) -> None:
     """A chunked body is accepted."""
     bucket.put_object("k", iter([b"one ", b"two"]))
     assert bucket.get_object("k").read() == b"one two"
 
 
-def test_more_than_5_gib_in_one_call_is_refused_at_once(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """The announced length is enough to refuse a PUT."""
+def test_more_than_5_gib_in_one_call_is_refused_before_the_body(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+    """The Content-Length is sufficient to refuse a PUT."""
     size = (5 << 30) + 1
     signed = oss2.http.Request("PUT", f"{sandbox.url}/disks/k", region="cn-hangzhou", product="oss")
     bucket.auth._sign_request(signed, "disks", "k")
@@ -169,14 +175,14 @@ def test_more_than_5_gib_in_one_call_is_refused_at_once(sandbox: Sandbox, bucket
     connection.close()
 
 
-def test_every_operation_has_a_name_of_its_own() -> None:
+def test_names_of_operations_are_unique() -> None:
     """Faults and the log identify operations by name."""
     names = [operation.name for operation in OPERATIONS]
     assert len(set(names)) == len(names)
     assert all(operation.action.startswith("oss:") for operation in OPERATIONS)
 
 
-def test_the_documents_name_what_oss_can_do() -> None:
+def test_the_documented_operations_of_oss_are_the_supported_ones() -> None:
     """The page on the sandbox lists each operation, and no other."""
     page = (Path(__file__).parents[3] / "docs" / "sandbox.md").read_text()
     table = page.partition("| resource | operations |")[2].partition("\n\n")[0]
@@ -184,7 +190,7 @@ def test_the_documents_name_what_oss_can_do() -> None:
     assert sorted(listed) == sorted(operation.name for operation in OPERATIONS)
 
 
-def test_quota_of_buckets(sandbox: Sandbox, oss: Oss) -> None:
+def test_the_number_of_buckets_is_limited(sandbox: Sandbox, oss: Oss) -> None:
     """An account has a maximum number of buckets per region."""
     sandbox.state.configure(buckets_per_region=2)
     for name in ("one-bucket", "two-buckets"):

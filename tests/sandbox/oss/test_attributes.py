@@ -1,4 +1,4 @@
-"""Tags and ACLs of buckets and objects."""
+"""Tests of tags and ACLs of buckets and objects."""
 
 import urllib.error
 import urllib.request
@@ -26,7 +26,7 @@ def _tags_of(bucket: oss2.Bucket, key: str = KEY) -> dict[str, str]:
 
 
 def test_tags_of_an_object_are_replaced_as_a_whole(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """They count in HeadObject; the time of the object stays."""
+    """HeadObject has their number; the modification time of the object is not changed."""
     bucket.put_object(KEY, b"x", headers={"x-oss-tagging": "a=1&b%20c=2&d"})
     assert _tags_of(bucket) == {"a": "1", "b c": "2", "d": ""}
     before = bucket.head_object(KEY)
@@ -40,8 +40,8 @@ def test_tags_of_an_object_are_replaced_as_a_whole(sandbox: Sandbox, bucket: oss
     assert "x-oss-tagging-count" not in bucket.head_object(KEY).headers
 
 
-def test_tags_of_a_copy_are_the_sources_unless_replaced(bucket: oss2.Bucket) -> None:
-    """As x-oss-tagging-directive says; those of a multipart upload are given when it begins."""
+def test_a_copy_has_the_tags_of_its_source_unless_replaced(bucket: oss2.Bucket) -> None:
+    """x-oss-tagging-directive selects; the tags of a multipart upload are set at its start."""
     bucket.put_object(KEY, b"x", headers={"x-oss-tagging": "a=1"})
     bucket.copy_object("disks", KEY, "copied")
     assert _tags_of(bucket, "copied") == {"a": "1"}
@@ -59,16 +59,16 @@ def test_tags_of_a_copy_are_the_sources_unless_replaced(bucket: oss2.Bucket) -> 
     "header",
     ["a=b=c", "=v", "k=%23", "k=" + "v" * 257, "k" * 129, "a=1&a=2", "&".join(f"k{number}=v" for number in range(11))],
 )
-def test_tags_that_make_no_sense_are_refused(bucket: oss2.Bucket, header: str) -> None:
-    """In the header of an upload, and nothing is stored."""
+def test_invalid_tags_are_refused(bucket: oss2.Bucket, header: str) -> None:
+    """The upload with the header is refused, and no object is stored."""
     with refused() as answer:
         bucket.put_object(KEY, b"x", headers={"x-oss-tagging": header})
     assert answer == (400, "InvalidTag")
     assert not bucket.object_exists(KEY)
 
 
-def test_tags_of_a_version(bucket: oss2.Bucket) -> None:
-    """The order of the versions stays."""
+def test_a_version_has_its_own_tags(bucket: oss2.Bucket) -> None:
+    """The order of the versions is not changed, and a delete marker has no tags."""
     bucket.put_bucket_versioning(oss2.models.BucketVersioningConfig("Enabled"))
     first = bucket.put_object(KEY, b"1").versionid
     bucket.put_object(KEY, b"2")
@@ -84,8 +84,8 @@ def test_tags_of_a_version(bucket: oss2.Bucket) -> None:
     assert answer.status == 405
 
 
-def test_tags_of_a_bucket(bucket: oss2.Bucket) -> None:
-    """At most twenty; none is no error."""
+def test_a_bucket_has_tags(bucket: oss2.Bucket) -> None:
+    """A bucket has at most twenty tags; a bucket without tags is not an error."""
     assert bucket.get_bucket_tagging().tag_set.tagging_rule == {}
     bucket.put_bucket_tagging(_tags(owner="ci", stage="test"))
     assert bucket.get_bucket_tagging().tag_set.tagging_rule == {"owner": "ci", "stage": "test"}
@@ -99,7 +99,7 @@ def test_tags_of_a_bucket(bucket: oss2.Bucket) -> None:
     assert bucket.get_bucket_tagging().tag_set.tagging_rule == {}
 
 
-def _anonymously(sandbox: Sandbox, path: str, *, method: str = "GET", data: bytes | None = None) -> int:
+def _anonymous_status(sandbox: Sandbox, path: str, *, method: str = "GET", data: bytes | None = None) -> int:
     request = urllib.request.Request(f"{sandbox.url}{path}", method=method, data=data)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -116,24 +116,24 @@ def test_acls_are_enforced(sandbox: Sandbox, oss: Oss, bucket: oss2.Bucket) -> N
     other = sandbox.state.add_key(AccessKey(id="OTHER", secret="S", account_id="1000000000000009"))
     bucket.put_object(KEY, b"x")
     bucket.put_object("secret", b"x", headers={"x-oss-object-acl": "private"})
-    assert _anonymously(sandbox, f"/disks/{KEY}") == 403
+    assert _anonymous_status(sandbox, f"/disks/{KEY}") == 403
     bucket.put_bucket_acl("public-read")
-    assert _anonymously(sandbox, f"/disks/{KEY}") == 200
+    assert _anonymous_status(sandbox, f"/disks/{KEY}") == 200
     assert oss.bucket("disks", key=other).get_object(KEY).read() == b"x"
-    assert _anonymously(sandbox, "/disks/secret") == 403
-    assert _anonymously(sandbox, "/disks/new", method="PUT", data=b"x") == 403
-    assert _anonymously(sandbox, f"/disks/{KEY}", method="DELETE") == 403
+    assert _anonymous_status(sandbox, "/disks/secret") == 403
+    assert _anonymous_status(sandbox, "/disks/new", method="PUT", data=b"x") == 403
+    assert _anonymous_status(sandbox, f"/disks/{KEY}", method="DELETE") == 403
     bucket.put_bucket_acl("public-read-write")
-    assert _anonymously(sandbox, "/disks/new", method="PUT", data=b"x") == 200
+    assert _anonymous_status(sandbox, "/disks/new", method="PUT", data=b"x") == 200
     bucket.put_bucket_acl("private")
     bucket.put_object_acl("secret", "public-read")
-    assert _anonymously(sandbox, "/disks/secret") == 200
-    assert _anonymously(sandbox, "/disks/?acl") == 403
-    assert _anonymously(sandbox, "/") == 403
+    assert _anonymous_status(sandbox, "/disks/secret") == 200
+    assert _anonymous_status(sandbox, "/disks/?acl") == 403
+    assert _anonymous_status(sandbox, "/") == 403
 
 
 def test_acls_are_returned_and_checked(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """Of an object `default` unless it was given; a copy does not inherit it."""
+    """The ACL of an object is `default` unless set, and is not copied."""
     bucket.put_object(KEY, b"x", headers={"x-oss-object-acl": "public-read"})
     assert bucket.get_object_acl(KEY).acl == "public-read"
     bucket.copy_object("disks", KEY, "copied")

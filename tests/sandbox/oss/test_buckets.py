@@ -1,4 +1,4 @@
-"""Buckets and their settings through oss2."""
+"""Tests of buckets and their settings through oss2."""
 
 import oss2
 from oss2.models import (
@@ -16,7 +16,7 @@ from tests.rows import each_row
 from tests.sandbox.oss_sdk import Oss, do, refused
 
 
-def test_what_a_bucket_is(bucket: oss2.Bucket) -> None:
+def test_a_new_bucket_has_its_defaults(bucket: oss2.Bucket) -> None:
     """GetBucketInfo returns owner, region, class and no encryption (oss2 reads "None" as None)."""
     info = bucket.get_bucket_info()
     assert (info.name, info.location, info.storage_class) == ("disks", "oss-cn-hangzhou", "Standard")
@@ -26,8 +26,8 @@ def test_what_a_bucket_is(bucket: oss2.Bucket) -> None:
     assert bucket.get_bucket_acl().acl == "private"
 
 
-def test_making_a_bucket_again(bucket: oss2.Bucket) -> None:
-    """Repeating it may change the ACL, but neither class nor redundancy."""
+def test_a_bucket_can_be_created_again_by_its_owner(bucket: oss2.Bucket) -> None:
+    """The repeated call can change the ACL, but neither class nor redundancy."""
     bucket.create_bucket("public-read")
     bucket.create_bucket()
     assert bucket.get_bucket_info().acl.grant == "public-read"
@@ -37,8 +37,8 @@ def test_making_a_bucket_again(bucket: oss2.Bucket) -> None:
         assert answer == (409, "BucketAlreadyExists")
 
 
-def test_a_bucket_has_the_class_that_was_asked_for(sandbox: Sandbox, oss: Oss) -> None:
-    """Objects inherit it, and may say otherwise."""
+def test_a_bucket_has_the_requested_class(sandbox: Sandbox, oss: Oss) -> None:
+    """Objects inherit it unless they set their own."""
     archive = oss.bucket("archive")
     archive.create_bucket(input=BucketCreateConfig("Archive"))
     assert archive.get_bucket_info().storage_class == "Archive"
@@ -46,12 +46,12 @@ def test_a_bucket_has_the_class_that_was_asked_for(sandbox: Sandbox, oss: Oss) -
     archive.put_object("b", b"", headers={"x-oss-storage-class": "Standard"})
     assert [each.storage_class for each in archive.list_objects().object_list] == ["Archive", "Standard"]
     with refused() as answer:
-        oss.bucket("marble").create_bucket(input=BucketCreateConfig("Marble"))
+        oss.bucket("no-such-class").create_bucket(input=BucketCreateConfig("NoSuchClass"))
     assert answer == (400, "InvalidArgument")
 
 
 def test_only_an_empty_bucket_can_be_deleted(bucket: oss2.Bucket) -> None:
-    """An object or an unfinished upload keeps it."""
+    """A bucket with an object or an unfinished upload is not deleted."""
     bucket.put_object("k", b"")
     with refused() as answer:
         bucket.delete_bucket()
@@ -69,7 +69,7 @@ def test_only_an_empty_bucket_can_be_deleted(bucket: oss2.Bucket) -> None:
 
 
 def test_all_buckets_are_listed(sandbox: Sandbox, oss: Oss) -> None:
-    """ListBuckets spans regions, page by page."""
+    """ListBuckets returns the buckets of all regions in pages."""
     for name, region in (("bb-1", "cn-hangzhou"), ("bb-2", "cn-shanghai"), ("cc-1", "cn-hangzhou")):
         oss.bucket(name, region=region).create_bucket()
     service = oss.service()
@@ -81,7 +81,7 @@ def test_all_buckets_are_listed(sandbox: Sandbox, oss: Oss) -> None:
 
 
 def test_lifecycle_rules_are_replaced_as_a_whole(bucket: oss2.Bucket) -> None:
-    """PUT replaces every rule; GET gives them back; without any there is an error."""
+    """PUT replaces all rules, GET returns them, and a bucket without rules is an error."""
     with refused() as answer:
         bucket.get_bucket_lifecycle()
     assert answer == (404, "NoSuchLifecycle")
@@ -120,7 +120,7 @@ def test_a_rule_needs_a_status_and_an_action(bucket: oss2.Bucket, rules: str) ->
     assert answer.status == 400
 
 
-def test_default_encryption(bucket: oss2.Bucket) -> None:
+def test_a_bucket_has_a_default_encryption(bucket: oss2.Bucket) -> None:
     """It can be set, read by GetBucketInfo, and removed."""
     with refused() as answer:
         bucket.get_bucket_encryption()
@@ -136,7 +136,7 @@ def test_default_encryption(bucket: oss2.Bucket) -> None:
 
 
 def test_versioning_is_returned(bucket: oss2.Bucket) -> None:
-    """Unset, enabled, suspended."""
+    """The status is unset, Enabled or Suspended."""
     assert bucket.get_bucket_versioning().status is None
     for status in ("Enabled", "Suspended"):
         bucket.put_bucket_versioning(BucketVersioningConfig(status))

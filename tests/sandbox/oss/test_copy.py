@@ -1,4 +1,4 @@
-"""Server-side copies: inclusive ranges, conditions, and what they do to the CRC."""
+"""Tests of server-side copies: ranges, conditions and checksums."""
 
 import os
 
@@ -16,7 +16,7 @@ KEY = "dir/new.raw"
 
 @pytest.fixture
 def data(bucket: oss2.Bucket) -> bytes:
-    """Put a source object with a hole."""
+    """Upload a source object with a hole, and return its bytes."""
     data = os.urandom(150_000) + bytes(300_000) + os.urandom(50_000)
     bucket.put_object(SOURCE, data)
     return data
@@ -24,7 +24,7 @@ def data(bucket: oss2.Bucket) -> bytes:
 
 @pytest.fixture
 def upload_id(bucket: oss2.Bucket) -> str:
-    """Start the upload that parts are copied into."""
+    """Start an upload, and return its id."""
     return str(bucket.init_multipart_upload(KEY).upload_id)
 
 
@@ -38,7 +38,7 @@ def test_a_copied_range_is_inclusive(bucket: oss2.Bucket, data: bytes, upload_id
     assert done.headers["x-oss-hash-crc64ecma"] == str(crc64_update(expected))
 
 
-def test_the_answer_has_the_etag_in_its_body_too(bucket: oss2.Bucket, data: bytes, upload_id: str) -> None:
+def test_the_response_has_the_etag_in_its_body_too(bucket: oss2.Bucket, data: bytes, upload_id: str) -> None:
     """CopyPartResult is documented; oss2 reads the header."""
     answer = do(
         bucket,
@@ -68,7 +68,7 @@ def test_a_range_beyond_the_source_is_refused(bucket: oss2.Bucket, data: bytes, 
     assert answer == (416, "InvalidRange")
 
 
-def test_the_source_must_be_what_was_meant(bucket: oss2.Bucket, data: bytes, upload_id: str) -> None:
+def test_a_changed_source_is_refused_with_if_match(bucket: oss2.Bucket, data: bytes, upload_id: str) -> None:
     """x-oss-copy-source-if-match refuses a source that has changed."""
     etag = bucket.head_object(SOURCE).etag
     bucket.upload_part_copy(
@@ -82,18 +82,20 @@ def test_the_source_must_be_what_was_meant(bucket: oss2.Bucket, data: bytes, upl
     assert answer == (412, "PreconditionFailed")
 
 
-def test_where_copies_may_come_from(sandbox: Sandbox, bucket: oss2.Bucket, data: bytes, upload_id: str) -> None:
+def test_invalid_sources_of_copies_are_refused(
+    sandbox: Sandbox, bucket: oss2.Bucket, data: bytes, upload_id: str
+) -> None:
     """A missing source, and one in another region, of another account, or archived, have different codes."""
     oss = sandbox.state.part(OssState)
-    oss.add_bucket("far-away", region="cn-shanghai", owner_id=sandbox.account_id)
-    oss.add_bucket("not-ours", region="cn-hangzhou", owner_id="1000000000000009")
-    bucket.put_object("frozen", b"x", headers={"x-oss-storage-class": "Archive"})
+    oss.add_bucket("other-region", region="cn-shanghai", owner_id=sandbox.account_id)
+    oss.add_bucket("other-account", region="cn-hangzhou", owner_id="1000000000000009")
+    bucket.put_object("archived", b"x", headers={"x-oss-storage-class": "Archive"})
     for name, key, expected in (
         ("disks", "none", (404, "NoSuchKey")),
         ("nowhere", SOURCE, (404, "NoSuchBucket")),
-        ("far-away", SOURCE, (403, "AccessDenied")),
-        ("not-ours", SOURCE, (403, "AccessDenied")),
-        ("disks", "frozen", (400, "OperationNotSupported")),
+        ("other-region", SOURCE, (403, "AccessDenied")),
+        ("other-account", SOURCE, (403, "AccessDenied")),
+        ("disks", "archived", (400, "OperationNotSupported")),
     ):
         with refused() as answer:
             bucket.upload_part_copy(name, key, (0, 0), KEY, upload_id, 1)
@@ -104,7 +106,7 @@ def test_where_copies_may_come_from(sandbox: Sandbox, bucket: oss2.Bucket, data:
     assert answer == (403, "AccessDenied")
 
 
-def test_copies_can_have_no_crc(sandbox: Sandbox, bucket: oss2.Bucket, data: bytes, upload_id: str) -> None:
+def test_copies_can_be_without_a_crc(sandbox: Sandbox, bucket: oss2.Bucket, data: bytes, upload_id: str) -> None:
     """With crc_of_copies=False, copied parts and their objects have no CRC-64."""
     sandbox.state.configure(crc_of_copies=False)
     copied = bucket.upload_part_copy("disks", SOURCE, None, KEY, upload_id, 1)
@@ -115,8 +117,8 @@ def test_copies_can_have_no_crc(sandbox: Sandbox, bucket: oss2.Bucket, data: byt
     assert bucket.copy_object("disks", SOURCE, "other").crc is None
 
 
-def test_100_gib_of_holes_cost_what_the_data_costs(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """A sparse disk of 100 GiB is made of one MiB of zeros sent, copies of copies, and a little data."""
+def test_100_gib_of_holes_need_no_more_than_the_data(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+    """A sparse disk of 100 GiB consists of 1 MiB of uploaded zeros, copies of copies, and 9000 bytes of data."""
     bucket.put_object("mib", bytes(1 << 20))
 
     def repeat(source: str, size: int, times: int, key: str, *, tail: bytes = b"") -> Reply:
@@ -146,7 +148,7 @@ def test_100_gib_of_holes_cost_what_the_data_costs(sandbox: Sandbox, bucket: oss
 
 
 def test_an_object_is_copied_with_its_metadata(bucket: oss2.Bucket, data: bytes) -> None:
-    """CopyObject takes the source's metadata, or with REPLACE the request's."""
+    """CopyObject copies the metadata of the source, or with REPLACE sets those of the request."""
     bucket.put_object("from", b"bytes", headers={"x-oss-meta-a": "1"})
     bucket.copy_object("disks", "from", "to")
     assert bucket.head_object("to").headers["x-oss-meta-a"] == "1"

@@ -1,4 +1,4 @@
-"""Lifecycle rules: what is refused, and what is not."""
+"""Tests of lifecycle rules: accepted and refused ones."""
 
 import oss2
 import pytest
@@ -40,8 +40,8 @@ def _put(bucket: oss2.Bucket, *rules: str, **headers: str) -> None:
         (f"<{OLD}><Days>1</Days></{OLD}>", "MalformedXML"),
     ],
 )  # fmt: skip
-def test_a_rule_that_makes_no_sense_is_refused(bucket: oss2.Bucket, action: str, code: str) -> None:
-    """Nothing of it is stored."""
+def test_an_invalid_rule_is_refused(bucket: oss2.Bucket, action: str, code: str) -> None:
+    """No rule is stored."""
     with refused() as answer:
         _put(bucket, _rule(action))
     assert answer == (400, code)
@@ -61,13 +61,13 @@ def test_a_rule_that_makes_no_sense_is_refused(bucket: oss2.Bucket, action: str,
     ],
 )
 def test_a_rule_of_each_form_is_stored(bucket: oss2.Bucket, action: str) -> None:
-    """As the page has them."""
+    """The forms are those of the reference."""
     _put(bucket, _rule(action, name="r"))
     assert b"<ID>r</ID>" in do(bucket, "GET", params={"lifecycle": ""}).body
 
 
 def test_rules_that_overlap_are_refused(bucket: oss2.Bucket) -> None:
-    """Where two have an action in common, for objects that both mean; unless a header allows it."""
+    """Two rules with a common action overlap if they match a common object, unless a header allows it."""
     outer, inner = _rule(EXPIRES, prefix=""), _rule(EXPIRES, prefix="x/y")
     for rules in ((outer, inner), (inner, outer)):
         with refused() as answer:
@@ -82,7 +82,7 @@ def test_rules_that_overlap_are_refused(bucket: oss2.Bucket) -> None:
 
 
 def test_ids_are_unique_and_of_bounded_length(bucket: oss2.Bucket) -> None:
-    """A missing one is assigned."""
+    """Duplicate and long ids are refused."""
     for rules in (
         (_rule(EXPIRES, name="r", prefix="a/"), _rule(EXPIRES, name="r", prefix="b/")),
         (_rule(EXPIRES, name="r" * 256),),

@@ -1,4 +1,4 @@
-"""Multipart uploads through oss2: rules of parts and completion, CRC-64 of the object."""
+"""Tests of multipart uploads through oss2: parts, completion, and the CRC-64 of the object."""
 
 import hashlib
 import os
@@ -21,8 +21,8 @@ def _start(bucket: oss2.Bucket, **headers: str) -> str:
     return str(bucket.init_multipart_upload(KEY, headers=headers).upload_id)
 
 
-def test_parts_become_the_object(bucket: oss2.Bucket) -> None:
-    """Parts sent in any order, with gaps in their numbers, make one object with the CRC of the whole."""
+def test_completed_parts_are_one_object(bucket: oss2.Bucket) -> None:
+    """Parts can be sent in any order and with gaps in their numbers; the object has the CRC of all bytes."""
     first, second, third = os.urandom(PART), bytes(PART), b"the end"
     upload_id = bucket.init_multipart_upload(KEY, headers={"x-oss-meta-a": "b"}).upload_id
     e9 = bucket.upload_part(KEY, upload_id, 9, third)
@@ -42,8 +42,8 @@ def test_parts_become_the_object(bucket: oss2.Bucket) -> None:
     assert answer == (404, "NoSuchUpload")
 
 
-def test_sending_a_part_again_replaces_it(bucket: oss2.Bucket) -> None:
-    """The last upload of a part counts. The ETag of an earlier upload is refused at completion."""
+def test_a_part_that_is_sent_again_is_replaced(bucket: oss2.Bucket) -> None:
+    """The last upload of a part is used. The ETag of an earlier upload is refused at completion."""
     upload_id = _start(bucket)
     old = bucket.upload_part(KEY, upload_id, 1, b"old").etag
     new = bucket.upload_part(KEY, upload_id, 1, b"new").etag
@@ -55,7 +55,7 @@ def test_sending_a_part_again_replaces_it(bucket: oss2.Bucket) -> None:
 
 
 def test_sizes_are_checked_at_completion_only(bucket: oss2.Bucket) -> None:
-    """A part below 100 KiB is taken, and refused once it turns out not to be the last; the upload stays."""
+    """A part below 100 KiB is accepted, and refused at completion if it is not the last. The upload is kept."""
     upload_id = _start(bucket)
     small = bucket.upload_part(KEY, upload_id, 1, b"s" * (PART - 1)).etag
     last = bucket.upload_part(KEY, upload_id, 2, b"last").etag
@@ -66,8 +66,8 @@ def test_sizes_are_checked_at_completion_only(bucket: oss2.Bucket) -> None:
     complete(bucket, KEY, upload_id, [(1, enough), (2, last)])
 
 
-def test_the_order_must_ascend(bucket: oss2.Bucket) -> None:
-    """Numbers out of order, or twice, are refused."""
+def test_part_numbers_must_be_ascending(bucket: oss2.Bucket) -> None:
+    """Unordered and repeated numbers are refused."""
     upload_id = _start(bucket)
     etags = {number: bucket.upload_part(KEY, upload_id, number, b"x" * PART).etag for number in (1, 2)}
     for order in ((2, 1), (1, 1)):
@@ -89,8 +89,8 @@ def test_the_order_must_ascend(bucket: oss2.Bucket) -> None:
         ),
     ],
 )
-def test_a_completion_must_name_parts_that_are_there(bucket: oss2.Bucket, body: bytes, code: str) -> None:
-    """An empty, broken or wrong list completes nothing."""
+def test_a_completion_must_list_existing_parts(bucket: oss2.Bucket, body: bytes, code: str) -> None:
+    """An empty, malformed or wrong list is refused."""
     upload_id = _start(bucket)
     bucket.upload_part(KEY, upload_id, 1, b"x")
     with refused() as answer:
@@ -98,8 +98,8 @@ def test_a_completion_must_name_parts_that_are_there(bucket: oss2.Bucket, body: 
     assert answer == (400, code)
 
 
-def test_all_parts_can_be_taken(bucket: oss2.Bucket) -> None:
-    """x-oss-complete-all takes every part, and no list beside it."""
+def test_all_parts_can_be_completed_without_a_list(bucket: oss2.Bucket) -> None:
+    """x-oss-complete-all uses every part, and excludes a list."""
     upload_id = _start(bucket)
     etag = bucket.upload_part(KEY, upload_id, 2, b"b").etag
     bucket.upload_part(KEY, upload_id, 1, b"a" * PART)
@@ -110,7 +110,7 @@ def test_all_parts_can_be_taken(bucket: oss2.Bucket) -> None:
     assert bucket.get_object(KEY).read() == b"a" * PART + b"b"
 
 
-def test_overwriting_can_be_forbidden_at_both_ends(bucket: oss2.Bucket) -> None:
+def test_overwriting_can_be_forbidden_at_start_and_completion(bucket: oss2.Bucket) -> None:
     """An existing object is refused at the start, a new one at completion. The parts stay."""
     upload_id = _start(bucket)
     etag = bucket.upload_part(KEY, upload_id, 1, b"part").etag
@@ -127,7 +127,7 @@ def test_overwriting_can_be_forbidden_at_both_ends(bucket: oss2.Bucket) -> None:
 
 @each_row("number", ["0", "10001", "x", "-1"])
 def test_part_numbers_go_from_1_to_10000(bucket: oss2.Bucket, number: str) -> None:
-    """Anything else is refused, naming PartNumber."""
+    """Other numbers are refused with the name of the argument."""
     upload_id = _start(bucket)
     with refused() as answer:
         do(bucket, "PUT", KEY, params={"partNumber": number, "uploadId": upload_id}, data=b"x")
@@ -136,7 +136,7 @@ def test_part_numbers_go_from_1_to_10000(bucket: oss2.Bucket, number: str) -> No
 
 
 def test_a_part_needs_its_number(bucket: oss2.Bucket) -> None:
-    """A PUT with an upload id alone is not taken for a PutObject."""
+    """A PUT with only an upload id is not a PutObject."""
     with refused() as answer:
         do(bucket, "PUT", KEY, params={"uploadId": _start(bucket)}, data=b"x")
     assert answer == (400, "InvalidArgument")
@@ -184,8 +184,8 @@ def test_a_lifecycle_rule_aborts_old_uploads(sandbox: Sandbox, bucket: oss2.Buck
     assert [each.upload_id for each in bucket.list_multipart_uploads().upload_list] == [other]
 
 
-def test_ten_thousand_parts_are_completed_without_reading_them(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """An object of 10,000 parts and 48 TB is made of its parts' checksums."""
+def test_ten_thousand_parts_are_completed_without_being_read(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+    """The CRC-64 of an object of 10,000 parts and 48 TB is computed from those of the parts."""
     upload_id, size = _start(bucket), 5 << 30
     crc = crc64_zeros(size)
     stored_bucket(sandbox).uploads[upload_id].parts.update(
@@ -200,7 +200,7 @@ def test_ten_thousand_parts_are_completed_without_reading_them(sandbox: Sandbox,
     assert bucket.head_object(KEY).content_length == MAX_PART_NUMBER * size
 
 
-def test_a_lost_answer_leaves_the_effect(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+def test_a_completion_whose_response_was_lost_has_taken_effect(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
     """The object exists. Repeating the completion finds no upload, HeadObject finds the object."""
     upload_id = _start(bucket)
     etag = bucket.upload_part(KEY, upload_id, 1, b"x").etag
@@ -213,7 +213,7 @@ def test_a_lost_answer_leaves_the_effect(sandbox: Sandbox, bucket: oss2.Bucket) 
     assert bucket.get_object(KEY).read() == b"x"
 
 
-def test_faults_in_the_parts(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+def test_faults_apply_to_parts(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
     """Faults omit or change the CRC-64, change the ETag, flip a bit, and remove an upload, each once."""
     upload_id, data = _start(bucket), b"some bytes"
 
@@ -239,7 +239,7 @@ def test_faults_in_the_parts(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
     ]  # fmt: skip
 
 
-def test_a_throttled_call_has_a_delay(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+def test_a_fault_can_throttle_with_a_delay(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
     """The answer of a fault can have headers, like the throttling of the service."""
     upload_id = _start(bucket)
     sandbox.faults.add(

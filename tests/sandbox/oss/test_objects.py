@@ -1,4 +1,4 @@
-"""Operations on objects through oss2."""
+"""Tests of operations on objects through oss2."""
 
 import base64
 import hashlib
@@ -15,8 +15,8 @@ KEY = "dir/a b+中.raw"
 DATA = bytes(range(256)) * 40
 
 
-def test_what_is_put_can_be_got(bucket: oss2.Bucket) -> None:
-    """A key with a slash, a blank, a plus and another script survives, and so do the bytes and their metadata."""
+def test_an_uploaded_object_can_be_downloaded(bucket: oss2.Bucket) -> None:
+    """Bytes, metadata and a key with a slash, a space, a plus and non-ASCII characters are preserved."""
     put = bucket.put_object(KEY, DATA, headers={"x-oss-meta-digest": "abc", "Content-Type": "application/x-raw"})
     assert put.etag == hashlib.md5(DATA).hexdigest().upper()
     got = bucket.get_object(KEY)
@@ -36,7 +36,7 @@ def test_what_is_put_can_be_got(bucket: oss2.Bucket) -> None:
     [("bytes=3-9", 3, 9), ("bytes=10200-", 10200, 10239), ("bytes=-5", 10235, 10239), ("bytes=0-0", 0, 0)],
 )
 def test_a_range_is_inclusive(bucket: oss2.Bucket, given: str, first: int, last: int) -> None:
-    """A range within the object answers 206 and the whole object's CRC."""
+    """A range in the object is returned with 206 and the CRC of the whole object."""
     bucket.put_object(KEY, DATA)
     got = do(bucket, "GET", KEY, headers={"Range": given})
     assert got.status == 206
@@ -46,15 +46,15 @@ def test_a_range_is_inclusive(bucket: oss2.Bucket, given: str, first: int, last:
 
 
 @pytest.mark.parametrize("given", ["bytes=9-3", "bytes=a-b", "bytes=20000-", "bytes=3-20000", "bytes=-"])
-def test_a_range_that_does_not_fit_gives_the_whole_object(bucket: oss2.Bucket, given: str) -> None:
-    """OSS ignores such a range unless the standard behaviour is asked for."""
+def test_an_invalid_range_returns_the_whole_object(bucket: oss2.Bucket, given: str) -> None:
+    """OSS ignores such a range unless the standard behaviour is requested."""
     bucket.put_object(KEY, DATA)
     got = do(bucket, "GET", KEY, headers={"Range": given})
     assert (got.status, got.body) == (200, DATA)
 
 
-def test_the_standard_range_behaviour(bucket: oss2.Bucket) -> None:
-    """With x-oss-range-behavior a range is cut to the object, and one beyond it is refused."""
+def test_the_standard_range_behaviour_can_be_requested(bucket: oss2.Bucket) -> None:
+    """With x-oss-range-behavior a range is limited to the object, and a range past its end is refused."""
     bucket.put_object(KEY, DATA)
     standard = {"x-oss-range-behavior": "standard"}
     got = do(bucket, "GET", KEY, headers={"Range": "bytes=10000-20000", **standard})
@@ -75,8 +75,8 @@ def test_a_missing_object_is_404_for_head_too(bucket: oss2.Bucket) -> None:
     assert not bucket.object_exists("none")
 
 
-def test_deleting_what_is_not_there_is_fine(bucket: oss2.Bucket) -> None:
-    """DeleteObject answers 204 either way."""
+def test_deleting_a_missing_object_succeeds(bucket: oss2.Bucket) -> None:
+    """DeleteObject returns 204 in both cases."""
     bucket.put_object(KEY, DATA)
     assert bucket.delete_object(KEY).status == 204
     assert bucket.delete_object(KEY).status == 204
@@ -84,7 +84,7 @@ def test_deleting_what_is_not_there_is_fine(bucket: oss2.Bucket) -> None:
 
 
 def test_overwriting_can_be_forbidden(bucket: oss2.Bucket) -> None:
-    """x-oss-forbid-overwrite refuses a second object of a key, before the bytes count for anything."""
+    """x-oss-forbid-overwrite refuses a second object with the same key, and the first is not changed."""
     forbid = {"x-oss-forbid-overwrite": "true"}
     bucket.put_object(KEY, b"first", headers=forbid)
     with refused() as answer:
@@ -96,7 +96,7 @@ def test_overwriting_can_be_forbidden(bucket: oss2.Bucket) -> None:
 
 
 def test_checksums_of_a_body_are_checked(bucket: oss2.Bucket) -> None:
-    """A wrong Content-MD5 or CRC-64 is refused and nothing is stored; right ones pass."""
+    """A wrong Content-MD5 or CRC-64 is refused, and no object is stored."""
     md5 = base64.b64encode(hashlib.md5(DATA).digest()).decode()
     bucket.put_object(KEY, DATA, headers={"Content-MD5": md5, "x-oss-hash-crc64ecma": str(crc64_update(DATA))})
     for headers, code in (
@@ -111,8 +111,8 @@ def test_checksums_of_a_body_are_checked(bucket: oss2.Bucket) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_conditions(bucket: oss2.Bucket, method: str) -> None:
-    """The conditional headers cause 412 and 304."""
+def test_conditional_headers_are_evaluated(bucket: oss2.Bucket, method: str) -> None:
+    """A condition that does not hold is 412 or 304."""
     etag = bucket.put_object(KEY, DATA).etag
     assert do(bucket, method, KEY, headers={"If-Match": f'"{etag}"'}).status == 200
     with refused() as answer:
@@ -133,12 +133,12 @@ def test_an_archived_object_cannot_be_read(bucket: oss2.Bucket) -> None:
         bucket.get_object(KEY)
     assert answer == (403, "InvalidObjectState")
     with refused() as answer:
-        bucket.put_object(KEY, DATA, headers={"x-oss-storage-class": "Marble"})
+        bucket.put_object(KEY, DATA, headers={"x-oss-storage-class": "NoSuchClass"})
     assert answer == (400, "InvalidArgument")
 
 
 def test_an_object_keeps_its_encryption(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """An object has the encryption that it was given, or its bucket's."""
+    """An object has the encryption of its upload, or else that of its bucket."""
     bucket.put_object("a", b"", headers={"x-oss-server-side-encryption": "KMS"})
     sandbox.state.part(OssState).change(bucket.bucket_name, encryption="AES256")
     assert bucket.put_object("b", b"").headers["x-oss-server-side-encryption"] == "AES256"
@@ -155,17 +155,17 @@ def test_more_than_8_kb_of_metadata_is_refused(bucket: oss2.Bucket) -> None:
     assert answer == (400, "InvalidArgument")
 
 
-def test_versions(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
+def test_a_versioned_bucket_keeps_versions(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
     """With versioning, overwriting adds a version, deleting adds a marker, and a version is removed by its id."""
     bucket.put_bucket_versioning(oss2.models.BucketVersioningConfig("Enabled"))
     first = bucket.put_object(KEY, b"first", headers={"x-oss-forbid-overwrite": "true"}).versionid
     second = bucket.put_object(KEY, b"second", headers={"x-oss-forbid-overwrite": "true"}).versionid
     assert bucket.get_object(KEY, params={"versionId": first}).read() == b"first"
-    gone = bucket.delete_object(KEY)
-    assert gone.delete_marker
+    deleted = bucket.delete_object(KEY)
+    assert deleted.delete_marker
     assert not bucket.object_exists(KEY)
     assert bucket.get_object(KEY, params={"versionId": second}).read() == b"second"
-    bucket.delete_object(KEY, params={"versionId": gone.versionid})
+    bucket.delete_object(KEY, params={"versionId": deleted.versionid})
     assert bucket.get_object(KEY).read() == b"second"
     bucket.delete_object(KEY, params={"versionId": second})
     assert bucket.get_object(KEY).read() == b"first"
@@ -175,8 +175,8 @@ def test_versions(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
     assert answer == (404, "NoSuchVersion")
 
 
-def test_suspended_versions(bucket: oss2.Bucket) -> None:
-    """While versioning is suspended there is one version without an id, beside those from before."""
+def test_a_bucket_with_suspended_versioning_keeps_earlier_versions(bucket: oss2.Bucket) -> None:
+    """There is one version with the id "null" in addition to the earlier versions."""
     bucket.put_bucket_versioning(oss2.models.BucketVersioningConfig("Enabled"))
     old = bucket.put_object(KEY, b"old").versionid
     bucket.put_bucket_versioning(oss2.models.BucketVersioningConfig("Suspended"))
@@ -187,8 +187,8 @@ def test_suspended_versions(bucket: oss2.Bucket) -> None:
     assert bucket.get_object(KEY, params={"versionId": old}).read() == b"old"
 
 
-def test_what_the_sandbox_does_not_know_is_refused_by_name(bucket: oss2.Bucket) -> None:
-    """An unknown header, parameter or sub-resource answers 501 and names it."""
+def test_unsupported_features_are_501_with_their_name(bucket: oss2.Bucket) -> None:
+    """Headers, parameters and sub-resources that are not supported are refused."""
     for method, key, params, headers, named in (
         ("PUT", KEY, {}, {"x-oss-traffic-limit": "819200"}, "x-oss-traffic-limit"),
         ("GET", KEY, {"x-oss-process": "image/resize"}, {}, "x-oss-process"),

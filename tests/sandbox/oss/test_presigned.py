@@ -1,4 +1,4 @@
-"""Presigned URLs and virtual-hosted addresses, as the vendor's SDKs make them."""
+"""Tests of presigned URLs and virtual-hosted addresses of the vendor's SDKs."""
 
 import http.client
 from contextlib import closing
@@ -16,7 +16,7 @@ from tests.sandbox.oss_sdk import Oss
 KEY = "dir/a b+ü.raw"
 
 
-def ask(sandbox: Sandbox, method: str, url: str, body: bytes | None = None) -> tuple[int, bytes]:
+def send(sandbox: Sandbox, method: str, url: str, body: bytes | None = None) -> tuple[int, bytes]:
     """Send a request without an Authorization header."""
     parts = urlsplit(url)
     with closing(http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=10)) as connection:
@@ -48,40 +48,40 @@ FORMS = ["oss2-v1", "oss2-v4", "v2sdk-v4"]
 
 @pytest.fixture
 def stored(bucket: oss2.Bucket) -> oss2.Bucket:
-    """Store an object."""
+    """Return a bucket with an object."""
     bucket.put_object(KEY, b"disk")
     return bucket
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_presigned_url_reads_and_writes(sandbox: Sandbox, stored: oss2.Bucket, form: str) -> None:
-    """Without any header; for the method that it was made for."""
+    """A URL needs no header, and is valid for its method only."""
     url = presigned(sandbox, form, "GET")
-    assert ask(sandbox, "GET", url) == (200, b"disk")
-    assert ask(sandbox, "DELETE", url)[0] == 403
-    if form != "v2sdk-v4":  # it signs a content type, which is up to its caller to send
-        assert ask(sandbox, "PUT", presigned(sandbox, form, "PUT"), b"new") == (200, b"")
+    assert send(sandbox, "GET", url) == (200, b"disk")
+    assert send(sandbox, "DELETE", url)[0] == 403
+    if form != "v2sdk-v4":  # it signs a content type, which the caller would have to send
+        assert send(sandbox, "PUT", presigned(sandbox, form, "PUT"), b"new") == (200, b"")
         assert stored.get_object(KEY).read() == b"new"
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_changed_url_is_refused(sandbox: Sandbox, stored: oss2.Bucket, form: str) -> None:
-    """Key, expiry and signature are covered."""
+    """Changes of key, expiry and signature are refused."""
     url = presigned(sandbox, form, "GET")
     for old, new in (("dir/", "dix/"), ("xpires=", "xpires=1"), ("ignature=", "ignature=A")):
         assert old in url
-        status, body = ask(sandbox, "GET", url.replace(old, new))
+        status, body = send(sandbox, "GET", url.replace(old, new))
         assert (status, b"<Code>" in body) in ((403, True), (400, True)), old
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_url_expires(sandbox: Sandbox, stored: oss2.Bucket, form: str) -> None:
-    """By the wall time, as it was signed."""
+    """The expiry is compared with the wall time."""
     url = presigned(sandbox, form, "GET", expires_s=60)
     sandbox.clock.set_skew(50)
-    assert ask(sandbox, "GET", url)[0] == 200
+    assert send(sandbox, "GET", url)[0] == 200
     sandbox.clock.set_skew(70)
-    status, body = ask(sandbox, "GET", url)
+    status, body = send(sandbox, "GET", url)
     assert (status, b"Request has expired." in body) == (403, True)
 
 
@@ -91,23 +91,23 @@ def test_a_temporary_key_signs_its_token(sandbox: Sandbox, stored: oss2.Bucket, 
     key = AccessKey(id="STS.X", secret="S", token="T+/=", expires_s=sandbox.clock.now_s() + 300)
     sandbox.state.add_key(key)
     url = presigned(sandbox, form, "GET", key=key)
-    assert ask(sandbox, "GET", url)[0] == 200
-    assert ask(sandbox, "GET", url.replace("=T", "=U"))[0] == 403
+    assert send(sandbox, "GET", url)[0] == 200
+    assert send(sandbox, "GET", url.replace("=T", "=U"))[0] == 403
     sandbox.clock.advance(301)
-    assert b"SecurityTokenExpired" in ask(sandbox, "GET", url)[1]
+    assert b"SecurityTokenExpired" in send(sandbox, "GET", url)[1]
 
 
 @pytest.mark.parametrize(
     "changes", [("xpires=600", "xpires=0"), ("xpires=600", "xpires=604801"), ("OSS4-HMAC", "OSS5-HMAC")]
 )
 def test_wrong_parameters_are_400(sandbox: Sandbox, stored: oss2.Bucket, changes: tuple[str, str]) -> None:
-    """A URL is valid for a second to seven days."""
-    status, body = ask(sandbox, "GET", presigned(sandbox, "oss2-v4", "GET").replace(*changes))
+    """The validity of a URL is one second to seven days."""
+    status, body = send(sandbox, "GET", presigned(sandbox, "oss2-v4", "GET").replace(*changes))
     assert (status, b"InvalidArgument" in body) == (400, True)
 
 
 @pytest.mark.parametrize("endpoint", ["http://oss-cn-hangzhou.aliyuncs.com", "http://localhost"])
-def test_a_virtual_hosted_address_names_the_bucket(
+def test_the_bucket_of_a_virtual_hosted_address_is_used(
     sandbox: Sandbox, oss: Oss, stored: oss2.Bucket, endpoint: str
 ) -> None:
     """A proxy redirects the real host names, so clients need no change."""

@@ -1,4 +1,4 @@
-"""OSS through the vendor's newer SDK, which signs, escapes and reads differently."""
+"""Tests of OSS through the vendor's newer SDK, which signs, escapes and parses differently."""
 
 import gc
 import os
@@ -17,7 +17,7 @@ BUCKET, KEY = "disks", "dir/a b+ü.raw"
 
 @pytest.fixture
 def client(sandbox: Sandbox) -> Iterator[oss.Client]:
-    """Open a client with a bucket made."""
+    """Yield a client after the creation of a bucket."""
     key = sandbox.access_key
     config = oss.config.load_default()
     config.credentials_provider = oss.credentials.StaticCredentialsProvider(key.id, key.secret)
@@ -27,15 +27,15 @@ def client(sandbox: Sandbox) -> Iterator[oss.Client]:
     client.put_bucket(oss.PutBucketRequest(bucket=BUCKET))
     yield client
     client._client._options.http_client.close()
-    # This SDK never reads the end of an empty answer, and so leaves its connection to the garbage collector.
+    # This SDK does not read empty responses to their end, so the garbage collector closes its connections.
     del client
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
 
 
-def test_a_multipart_upload_from_start_to_end(client: oss.Client) -> None:
-    """Parts sent and copied, listed with their CRCs, and completed; the object reads back."""
+def test_a_multipart_upload_is_completed(client: oss.Client) -> None:
+    """Uploaded and copied parts are listed with their CRCs and completed, and the object can be read."""
     data = os.urandom(PART)
     client.put_object(oss.PutObjectRequest(bucket=BUCKET, key="source", body=data))
     started = client.initiate_multipart_upload(oss.InitiateMultipartUploadRequest(bucket=BUCKET, key=KEY))
@@ -66,8 +66,8 @@ def test_a_multipart_upload_from_start_to_end(client: oss.Client) -> None:
     assert client.head_object(oss.HeadObjectRequest(bucket=BUCKET, key=KEY)).content_length == PART + 10
 
 
-def test_buckets_and_lists(client: oss.Client) -> None:
-    """What the newer SDK reads of buckets and lists is what is there."""
+def test_buckets_and_objects_are_listed(client: oss.Client) -> None:
+    """The SDK parses buckets, lists and errors."""
     client.put_object(oss.PutObjectRequest(bucket=BUCKET, key=KEY, body=b"x"))
     info = client.get_bucket_info(oss.GetBucketInfoRequest(bucket=BUCKET)).bucket_info
     assert (info.name, info.location) == (BUCKET, "oss-cn-hangzhou")
@@ -82,7 +82,7 @@ def test_buckets_and_lists(client: oss.Client) -> None:
 
 
 def test_an_upload_is_aborted(client: oss.Client) -> None:
-    """An aborted upload is unknown from then on."""
+    """An aborted upload is unknown afterwards."""
     upload_id = client.initiate_multipart_upload(oss.InitiateMultipartUploadRequest(bucket=BUCKET, key=KEY)).upload_id
     for expected in (204, "NoSuchUpload"):
         request = oss.AbortMultipartUploadRequest(bucket=BUCKET, key=KEY, upload_id=upload_id)

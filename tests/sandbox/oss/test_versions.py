@@ -1,4 +1,4 @@
-"""Many objects at once: the list of versions, the deletion of many keys, statistics."""
+"""Tests of versions, the deletion of many keys, and statistics of buckets."""
 
 import base64
 import hashlib
@@ -12,7 +12,7 @@ from tests.sandbox.oss_sdk import Reply, do, refused
 
 
 @pytest.fixture
-def kept(bucket: oss2.Bucket) -> oss2.Bucket:
+def versioned(bucket: oss2.Bucket) -> oss2.Bucket:
     """Return a bucket with versions: a (twice, then deleted), b, d/1 and d/2."""
     bucket.put_bucket_versioning(oss2.models.BucketVersioningConfig("Enabled"))
     for key in ("a", "a", "b", "d/1", "d/2"):
@@ -32,30 +32,30 @@ def _pages(bucket: oss2.Bucket, **options: str) -> list[tuple[str, str, bool]]:
         key_marker, id_marker = page.next_key_marker, page.next_versionid_marker
 
 
-def test_versions_are_listed_in_pages(kept: oss2.Bucket) -> None:
-    """By key, the newest first; each version once, whatever the page's size."""
-    found = _pages(kept)
+def test_versions_are_listed_in_pages(versioned: oss2.Bucket) -> None:
+    """Versions are ordered by key, newest first, and each is listed once."""
+    found = _pages(versioned)
     assert [(key, latest) for key, _, latest in found] == [
         ("a", True), ("a", False), ("a", False), ("b", True), ("d/1", True), ("d/2", True),
     ]  # fmt: skip
     assert len({version for _, version, _ in found}) == 6
-    assert [key for key, _, _ in _pages(kept, prefix="d/")] == ["d/1", "d/2"]
-    grouped = kept.list_object_versions(delimiter="/")
+    assert [key for key, _, _ in _pages(versioned, prefix="d/")] == ["d/1", "d/2"]
+    grouped = versioned.list_object_versions(delimiter="/")
     assert grouped.common_prefix == ["d/"]
     assert [each.key for each in grouped.versions] == ["a", "a", "b"]
 
 
-def test_a_version_marker_needs_a_key_marker(kept: oss2.Bucket) -> None:
-    """InvalidArgument."""
+def test_a_version_marker_needs_a_key_marker(versioned: oss2.Bucket) -> None:
+    """The call without a key marker is refused with InvalidArgument."""
     with refused() as answer:
-        kept.list_object_versions(versionid_marker="null")
+        versioned.list_object_versions(versionid_marker="null")
     assert answer == (400, "InvalidArgument")
 
 
-def test_reads_of_a_delete_marker(kept: oss2.Bucket) -> None:
+def test_a_delete_marker_cannot_be_read(versioned: oss2.Bucket) -> None:
     """A read without version is 404 with the marker's headers, one of the marker 405; a malformed id is 400."""
-    marker = kept.list_object_versions().delete_marker[0].versionid
-    for read in (kept.get_object, kept.head_object):
+    marker = versioned.list_object_versions().delete_marker[0].versionid
+    for read in (versioned.get_object, versioned.head_object):
         with pytest.raises(oss2.exceptions.NotFound) as caught:
             read("a")
         assert caught.value.headers["x-oss-delete-marker"] == "true"
@@ -63,17 +63,17 @@ def test_reads_of_a_delete_marker(kept: oss2.Bucket) -> None:
         with refused() as answer:
             read("a", params={"versionId": marker})
         assert answer == (405, "MethodNotAllowed")
-    for act in (kept.get_object, kept.delete_object, kept.get_object_acl):
+    for act in (versioned.get_object, versioned.delete_object, versioned.get_object_acl):
         with refused() as answer:
             act("b", params={"versionId": "no id"})
         assert answer == (400, "InvalidArgument")
     with pytest.raises(oss2.exceptions.NoSuchKey) as missing:
-        kept.get_object("never")
+        versioned.get_object("never")
     assert "x-oss-delete-marker" not in missing.value.headers
 
 
 def test_many_keys_are_deleted_in_one_call(sandbox: Sandbox, bucket: oss2.Bucket) -> None:
-    """Missing ones too; a quiet answer has no body."""
+    """Missing keys are reported as deleted; the response with Quiet has no body."""
     keys = ["a", "b&<c>", " blank ", "ü"]
     for key in keys:
         bucket.put_object(key, b"x")
@@ -84,16 +84,16 @@ def test_many_keys_are_deleted_in_one_call(sandbox: Sandbox, bucket: oss2.Bucket
     assert not bucket.object_exists("q")
 
 
-def test_versions_are_deleted_in_one_call(kept: oss2.Bucket) -> None:
+def test_versions_are_deleted_in_one_call(versioned: oss2.Bucket) -> None:
     """Without a version id, a marker is added and returned; with an id, the version is removed."""
-    marked = kept.batch_delete_objects(["b"])
+    marked = versioned.batch_delete_objects(["b"])
     assert marked.delete_versions[0].delete_marker_versionid
     versions = oss2.models.BatchDeleteObjectVersionList()
-    for key, version_id, _ in _pages(kept):
+    for key, version_id, _ in _pages(versioned):
         versions.append(oss2.models.BatchDeleteObjectVersion(key=key, versionid=version_id))
-    kept.delete_object_versions(versions)
-    assert _pages(kept) == []
-    kept.delete_bucket()
+    versioned.delete_object_versions(versions)
+    assert _pages(versioned) == []
+    versioned.delete_bucket()
 
 
 def _delete(bucket: oss2.Bucket, objects: str, **headers: str) -> Reply:
@@ -102,8 +102,8 @@ def _delete(bucket: oss2.Bucket, objects: str, **headers: str) -> Reply:
     return do(bucket, "POST", params={"delete": ""}, data=body, headers=md5 | headers)
 
 
-def test_a_deletion_of_many_is_checked_before_anything_goes(bucket: oss2.Bucket) -> None:
-    """Digest, form and number; a refused call deletes nothing."""
+def test_an_invalid_deletion_of_many_keys_deletes_nothing(bucket: oss2.Bucket) -> None:
+    """The digest, the document and the number of keys are checked first."""
     bucket.put_object("a", b"x")
     one = "<Object><Key>a</Key></Object>"
     other = base64.b64encode(hashlib.md5(b"other").digest()).decode()
@@ -120,14 +120,14 @@ def test_a_deletion_of_many_is_checked_before_anything_goes(bucket: oss2.Bucket)
     assert bucket.object_exists("a")
 
 
-def test_statistics_of_a_bucket(kept: oss2.Bucket) -> None:
-    """All versions count; a delete marker has no bytes."""
-    stat = kept.get_bucket_stat()
+def test_a_bucket_has_statistics(versioned: oss2.Bucket) -> None:
+    """The statistics include all versions; a delete marker has no bytes."""
+    stat = versioned.get_bucket_stat()
     assert (stat.storage_size_in_bytes, stat.object_count) == (9, 5)
 
 
-def test_md5_of_objects(bucket: oss2.Bucket) -> None:
-    """Normal objects have it, objects made of parts do not."""
+def test_only_objects_of_one_upload_have_an_md5(bucket: oss2.Bucket) -> None:
+    """Objects of multipart uploads have no Content-MD5."""
     expected = base64.b64encode(hashlib.md5(b"data").digest()).decode()
     assert bucket.put_object("k", b"data").headers["Content-MD5"] == expected
     assert bucket.head_object("k").headers["Content-MD5"] == expected
@@ -139,7 +139,7 @@ def test_md5_of_objects(bucket: oss2.Bucket) -> None:
     assert "Content-MD5" not in bucket.head_object("p").headers
 
 
-def test_refused_operations(bucket: oss2.Bucket) -> None:
+def test_unsupported_operations_are_refused(bucket: oss2.Bucket) -> None:
     """The codes are those for an uploaded object; everything else is answered 501 by name."""
     bucket.put_object("k", b"x")
     bucket.put_object("cold", b"x", headers={"x-oss-storage-class": "Archive"})

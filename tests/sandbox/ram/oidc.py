@@ -1,4 +1,4 @@
-"""An issuer of OIDC tokens, such as a CI system, and the provider and the role that trust it."""
+"""Issuer of OIDC tokens, such as a CI system, with the provider and the role that trust it."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ SUBJECT = "repo:example/disks:ref:refs/heads/main"
 
 @cache
 def private_key(number: int = 0) -> rsa.RSAPrivateKey:
-    """Return one of the keys that tokens are signed with, made once."""
+    """Return a key that signs tokens, generated once per number."""
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
@@ -40,15 +40,15 @@ def jwks(number: int = 0, **fields: Any) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Issued:
-    """A token to be issued: its claims besides the usual ones, and with which key it is signed."""
+class Token:
+    """A token to issue: its claims in addition to the usual ones, and the number of its key."""
 
     claims: dict[str, Any] = field(default_factory=dict)
     header: dict[str, Any] = field(default_factory=dict)
     number: int = 0
 
     def text(self, sandbox: Sandbox) -> str:
-        """Return the token, of now."""
+        """Return the encoded token, issued now."""
         now_s = int(sandbox.clock.wall_s())
         usual = {"iss": ISSUER, "sub": SUBJECT, "aud": "sts.aliyuncs.com", "iat": now_s, "exp": now_s + 300}
         header = {"alg": "RS256", "typ": "JWT", "kid": "key-0", **self.header}
@@ -70,7 +70,7 @@ def trust(**condition: dict[str, Any]) -> str:
 
 
 def prepare_oidc(sandbox: Sandbox, trusted: str | None = None) -> None:
-    """Make the provider, the role with a policy, and put the keys of the issuer into the sandbox."""
+    """Create the provider and the role with a policy, and add the keys of the issuer to the sandbox."""
     fields: dict[str, Any] = {"OIDCProviderName": "ci", "IssuerUrl": ISSUER, "ClientIds": "sts.aliyuncs.com,other"}
     status, answer = ims(sandbox, "CreateOIDCProvider", **fields)
     assert (status, answer["OIDCProvider"]["Arn"]) == (200, PROVIDER)
@@ -82,7 +82,7 @@ def prepare_oidc(sandbox: Sandbox, trusted: str | None = None) -> None:
 
 
 def assume(sandbox: Sandbox, token: str, **fields: str) -> RawAnswer:
-    """Assume the role with a token, and without a key."""
+    """Assume the role with a token and without a key."""
     form = {"RoleArn": ROLE, "RoleSessionName": "run-7", "OIDCProviderArn": PROVIDER, "OIDCToken": token, **fields}
     query = {"Action": "AssumeRoleWithOIDC", "Version": "2015-04-01", "Format": "JSON"}
     return send(sandbox, query, method="POST", form=form)

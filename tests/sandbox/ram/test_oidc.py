@@ -1,4 +1,4 @@
-"""OIDC providers, and AssumeRoleWithOIDC: who gets a key for a token, and who does not."""
+"""Tests of OIDC providers and AssumeRoleWithOIDC."""
 
 import json
 import os
@@ -20,10 +20,10 @@ from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
 from tests.cloud.credentials.test_source import configure, profile
 from tests.rows import each_row
-from tests.sandbox.ram.oidc import ISSUER, PROVIDER, ROLE, SUBJECT, Issued, assume, ims, jwks, prepare_oidc, trust
+from tests.sandbox.ram.oidc import ISSUER, PROVIDER, ROLE, SUBJECT, Token, assume, ims, jwks, prepare_oidc, trust
 from tests.sandbox.vendor_sdk import RawAnswer, call, refusal, send
 
-TOKEN = "AuthenticationFail.OIDCToken"
+TOKEN_CODE = "AuthenticationFail.OIDCToken"
 
 
 @pytest.fixture
@@ -37,10 +37,10 @@ def _code(answer: RawAnswer) -> str:
     return str(json.loads(answer.text).get("Code", ""))
 
 
-def test_a_token_gives_a_key_of_the_role(sandbox: Sandbox) -> None:
+def test_a_role_is_assumed_with_a_token(sandbox: Sandbox) -> None:
     """The key has the permissions of the role for the requested time. The call has no signature."""
     prepare_oidc(sandbox)
-    answer = json.loads(assume(sandbox, Issued().text(sandbox), DurationSeconds="900").text)
+    answer = json.loads(assume(sandbox, Token().text(sandbox), DurationSeconds="900").text)
     info, given = answer["OIDCTokenInfo"], answer["Credentials"]
     assert (info["Subject"], info["Issuer"], info["ClientIds"]) == (SUBJECT, ISSUER, "sts.aliyuncs.com")
     session = AccessKey(id=given["AccessKeyId"], secret=given["AccessKeySecret"], token=given["SecurityToken"])
@@ -55,25 +55,25 @@ def test_a_token_gives_a_key_of_the_role(sandbox: Sandbox) -> None:
 @each_row(
     ("issued", "code"),
     [
-        (Issued(claims={"aud": ["elsewhere", "other"]}), ""),
-        (Issued(header={"kid": "key-1"}), f"{TOKEN}.InvalidSignature"),
-        (Issued(number=1), f"{TOKEN}.InvalidSignature"),
-        (Issued(header={"alg": "none"}), f"{TOKEN}.Invalid"),
-        (Issued(header={"alg": "HS256"}), f"{TOKEN}.Invalid"),
-        (Issued(claims={"iss": f"{ISSUER}/"}), f"{TOKEN}.IssuerNotMatch"),
-        (Issued(claims={"aud": "elsewhere"}), f"{TOKEN}.AudienceNotMatch"),
-        (Issued(claims={"aud": []}), f"{TOKEN}.AudienceNotMatch"),
-        (Issued(claims={"exp": 1}), f"{TOKEN}.Expired"),
-        (Issued(claims={"exp": float("nan")}), f"{TOKEN}.Invalid"),
-        (Issued(claims={"exp": None}), f"{TOKEN}.Invalid"),
-        (Issued(claims={"exp": True}), f"{TOKEN}.Invalid"),
-        (Issued(claims={"iat": 1}), f"{TOKEN}.Invalid"),
-        (Issued(claims={"nbf": 9e9}), f"{TOKEN}.Invalid"),
-        (Issued(claims={"sub": 7}), f"{TOKEN}.Invalid"),
-        (Issued(claims={"sub": "user:example"}), "AuthenticationFail.NoPermission"),
+        (Token(claims={"aud": ["elsewhere", "other"]}), ""),
+        (Token(header={"kid": "key-1"}), f"{TOKEN_CODE}.InvalidSignature"),
+        (Token(number=1), f"{TOKEN_CODE}.InvalidSignature"),
+        (Token(header={"alg": "none"}), f"{TOKEN_CODE}.Invalid"),
+        (Token(header={"alg": "HS256"}), f"{TOKEN_CODE}.Invalid"),
+        (Token(claims={"iss": f"{ISSUER}/"}), f"{TOKEN_CODE}.IssuerNotMatch"),
+        (Token(claims={"aud": "elsewhere"}), f"{TOKEN_CODE}.AudienceNotMatch"),
+        (Token(claims={"aud": []}), f"{TOKEN_CODE}.AudienceNotMatch"),
+        (Token(claims={"exp": 1}), f"{TOKEN_CODE}.Expired"),
+        (Token(claims={"exp": float("nan")}), f"{TOKEN_CODE}.Invalid"),
+        (Token(claims={"exp": None}), f"{TOKEN_CODE}.Invalid"),
+        (Token(claims={"exp": True}), f"{TOKEN_CODE}.Invalid"),
+        (Token(claims={"iat": 1}), f"{TOKEN_CODE}.Invalid"),
+        (Token(claims={"nbf": 9e9}), f"{TOKEN_CODE}.Invalid"),
+        (Token(claims={"sub": 7}), f"{TOKEN_CODE}.Invalid"),
+        (Token(claims={"sub": "user:example"}), "AuthenticationFail.NoPermission"),
     ],
 )
-def test_a_token_is_verified(prepared: Sandbox, issued: Issued, code: str) -> None:
+def test_a_token_is_verified(prepared: Sandbox, issued: Token, code: str) -> None:
     """Signature, issuer, audience, dates and conditions of the role have their codes. Unsigned tokens are refused."""
     trusted = trust(StringLike={"oidc:sub": "repo:*"}, StringEquals={"oidc:iss": ISSUER})
     call(prepared, "UpdateRole", RoleName="Builder", NewAssumeRolePolicyDocument=trusted)
@@ -84,9 +84,9 @@ def test_a_token_is_verified(prepared: Sandbox, issued: Issued, code: str) -> No
 @each_row("token", ["abcd", "a.b.c.d", "!.!.!", "e30.e30.e30", "W10.W10.W10", "W1tb.e30.e30", "é.é.é"])
 def test_a_malformed_token_is_refused(prepared: Sandbox, token: str) -> None:
     """A malformed token, and one without a signature, is refused as invalid."""
-    assert _code(assume(prepared, token)) == f"{TOKEN}.Invalid"
-    unsigned = Issued().text(prepared).rpartition(".")[0]
-    assert _code(assume(prepared, f"{unsigned}.")) == f"{TOKEN}.InvalidSignature"
+    assert _code(assume(prepared, token)) == f"{TOKEN_CODE}.Invalid"
+    unsigned = Token().text(prepared).rpartition(".")[0]
+    assert _code(assume(prepared, f"{unsigned}.")) == f"{TOKEN_CODE}.InvalidSignature"
 
 
 @each_row(
@@ -109,7 +109,7 @@ def test_a_malformed_token_is_refused(prepared: Sandbox, token: str) -> None:
 def test_conditions_of_the_role_are_compared(prepared: Sandbox, condition: dict[str, Any], expected: int) -> None:
     """All string operators are supported. Another operator is answered 501 by name."""
     call(prepared, "UpdateRole", RoleName="Builder", NewAssumeRolePolicyDocument=trust(**condition))
-    assert assume(prepared, Issued().text(prepared)).status == expected
+    assert assume(prepared, Token().text(prepared)).status == expected
 
 
 @each_row(
@@ -123,36 +123,38 @@ def test_conditions_of_the_role_are_compared(prepared: Sandbox, condition: dict[
         ({"SourceIdentity": "x"}, (501, "NotImplementedBySandbox")),
     ],
 )
-def test_what_else_is_refused(prepared: Sandbox, fields: dict[str, str], expected: tuple[int, str]) -> None:
+def test_other_invalid_parameters_are_refused(
+    prepared: Sandbox, fields: dict[str, str], expected: tuple[int, str]
+) -> None:
     """Providers, roles, names, durations, and unsupported parameters are checked."""
-    answer = assume(prepared, **{"token": Issued().text(prepared), **fields})
+    answer = assume(prepared, **{"token": Token().text(prepared), **fields})
     assert (answer.status, _code(answer)) == expected
 
 
-def test_a_role_that_trusts_only_ecs(sandbox: Sandbox) -> None:
-    """It cannot be assumed with a token."""
+def test_a_role_that_trusts_only_ecs_is_refused(sandbox: Sandbox) -> None:
+    """Such a role cannot be assumed with a token."""
     ecs = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": ["ecs.aliyuncs.com"]}}
     prepare_oidc(sandbox, json.dumps({"Version": "1", "Statement": [ecs]}))
-    assert _code(assume(sandbox, Issued().text(sandbox))) == "AuthenticationFail.NoPermission"
+    assert _code(assume(sandbox, Token().text(sandbox))) == "AuthenticationFail.NoPermission"
 
 
-def test_an_issuer_without_keys_is_told_with_the_way_to_add_them(sandbox: Sandbox) -> None:
-    """Nothing is fetched, and no token is accepted unverified. The control plane lists the known issuers."""
+def test_the_refusal_for_an_issuer_without_keys_has_how_to_add_them(sandbox: Sandbox) -> None:
+    """Keys are not downloaded, and no token is accepted unverified. The control plane lists the known issuers."""
     prepare_oidc(sandbox)
     del sandbox.state.tables["oidc-issuers"][ISSUER]
-    answer = assume(sandbox, Issued().text(sandbox))
-    assert _code(answer) == f"{TOKEN}.IssuerConfigurationBroken"
+    answer = assume(sandbox, Token().text(sandbox))
+    assert _code(answer) == f"{TOKEN_CODE}.IssuerConfigurationBroken"
     assert "POST its JWKS to /_sandbox/issuers" in answer.text
     document = json.dumps({"url": ISSUER, "jwks": jwks()}).encode()
     request = urllib.request.Request(f"{sandbox.url}/_sandbox/issuers", data=document)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(request, timeout=10) as response:
         assert json.load(response) == [{"url": ISSUER, "keys": ["key-0"]}]
-    assert assume(sandbox, Issued().text(sandbox)).status == 200
+    assert assume(sandbox, Token().text(sandbox)).status == 200
 
 
 @each_row(
-    ("issuer", "told"),
+    ("issuer", "message"),
     [
         ({"url": "token.example.invalid", "jwks": jwks()}, r"issuers\[0\].url takes the URL"),
         ({"url": ISSUER, "jwks": {}}, r'issuers\[0\].jwks: a JWKS is an object with "keys"'),
@@ -162,34 +164,34 @@ def test_an_issuer_without_keys_is_told_with_the_way_to_add_them(sandbox: Sandbo
         ({"url": ISSUER}, "jwks"),
     ],
 )
-def test_keys_of_an_issuer_are_checked(sandbox: Sandbox, issuer: dict[str, Any], told: str) -> None:
-    """A mistake is refused with its place when they are added, and so is a private key."""
-    with pytest.raises(ValueError, match=told):
+def test_keys_of_an_issuer_are_checked(sandbox: Sandbox, issuer: dict[str, Any], message: str) -> None:
+    """A mistake is refused with its path when keys are added. Private keys are refused too."""
+    with pytest.raises(ValueError, match=message):
         account.apply(sandbox.state, {"issuers": [issuer]}, operations=OPERATIONS)
 
 
-def test_an_issuer_may_replace_its_keys(sandbox: Sandbox) -> None:
+def test_an_issuer_can_replace_its_keys(sandbox: Sandbox) -> None:
     """Tokens that the old key signed are refused after the change."""
     prepare_oidc(sandbox)
     save_issuer(sandbox.state, Issuer(url=ISSUER, jwks=jwks(1)))
-    assert _code(assume(sandbox, Issued().text(sandbox))) == f"{TOKEN}.InvalidSignature"
-    assert assume(sandbox, replace(Issued(), header={"kid": "key-1"}, number=1).text(sandbox)).status == 200
+    assert _code(assume(sandbox, Token().text(sandbox))) == f"{TOKEN_CODE}.InvalidSignature"
+    assert assume(sandbox, replace(Token(), header={"kid": "key-1"}, number=1).text(sandbox)).status == 200
 
 
-def test_a_session_policy_restricts_it_too(sandbox: Sandbox) -> None:
-    """It works like that of AssumeRole."""
+def test_a_session_policy_restricts_the_permissions(sandbox: Sandbox) -> None:
+    """The policy has the same effect as with AssumeRole."""
     prepare_oidc(sandbox)
     nothing = json.dumps({"Version": "1", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]})
-    given = json.loads(assume(sandbox, Issued().text(sandbox), Policy=nothing).text)["Credentials"]
+    given = json.loads(assume(sandbox, Token().text(sandbox), Policy=nothing).text)["Credentials"]
     session = AccessKey(id=given["AccessKeyId"], secret=given["AccessKeySecret"], token=given["SecurityToken"])
     assert refusal(sandbox, "DescribeImages", key=session) == (403, "Forbidden.RAM")
 
 
-def test_the_action_may_stand_in_headers(sandbox: Sandbox) -> None:
+def test_the_action_can_be_in_the_headers(sandbox: Sandbox) -> None:
     """The vendor's current SDKs send anonymous calls in this form."""
     prepare_oidc(sandbox)
     form = {"RoleArn": ROLE, "RoleSessionName": "run", "OIDCProviderArn": PROVIDER}
-    body = "&".join(f"{name}={value}" for name, value in {**form, "OIDCToken": Issued().text(sandbox)}.items())
+    body = "&".join(f"{name}={value}" for name, value in {**form, "OIDCToken": Token().text(sandbox)}.items())
     headers = {"x-acs-action": "AssumeRoleWithOIDC", "x-acs-version": "2015-04-01", "accept": "application/json"}
     request = urllib.request.Request(f"{sandbox.url}/", data=body.encode(), headers=headers)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -197,10 +199,10 @@ def test_the_action_may_stand_in_headers(sandbox: Sandbox) -> None:
         assert json.load(response)["Credentials"]["SecurityToken"]
 
 
-def test_a_token_in_a_query_is_concealed_in_the_log(sandbox: Sandbox) -> None:
+def test_a_token_in_a_query_is_redacted_in_the_log(sandbox: Sandbox) -> None:
     """The vendor's library sends it in the query."""
     prepare_oidc(sandbox)
-    token = Issued().text(sandbox)
+    token = Token().text(sandbox)
     send(sandbox, {"Action": "AssumeRoleWithOIDC", "Version": "2015-04-01", "OIDCToken": token}, method="POST")
     (entry,) = sandbox.requests.entries("AssumeRoleWithOIDC")
     assert "OIDCToken=***" in entry.target
@@ -211,7 +213,7 @@ def test_the_tool_uses_a_token(sandbox: Sandbox, tmp_path: Path) -> None:
     """It uses the variables of a CI job and the given endpoint. The error for an expired token is that of STS."""
     prepare_oidc(sandbox)
     token = tmp_path / "token"
-    token.write_text(Issued().text(sandbox))
+    token.write_text(Token().text(sandbox))
     environment = {
         "ALIBABA_CLOUD_OIDC_PROVIDER_ARN": PROVIDER,
         "ALIBABA_CLOUD_OIDC_TOKEN_FILE": str(token),
@@ -223,20 +225,20 @@ def test_the_tool_uses_a_token(sandbox: Sandbox, tmp_path: Path) -> None:
     keys = source.get()
     session = AccessKey(id=keys.key_id, secret=keys.secret, token=keys.token)
     assert call(sandbox, "GetCallerIdentity", key=session)["Arn"].endswith("assumed-role/Builder/job-7")
-    token.write_text(Issued(claims={"exp": 1}).text(sandbox))
+    token.write_text(Token(claims={"exp": 1}).text(sandbox))
     with pytest.raises(AccessError, match=r"could not be read from the OIDC token file") as caught:
         source.renew(keys)
-    assert f"{TOKEN}.Expired" in str(caught.value.cause)
+    assert f"{TOKEN_CODE}.Expired" in str(caught.value.cause)
 
 
 @pytest.mark.parametrize("mode", ["environment", "profile", "ini", "role"])
-def test_no_endpoint_but_the_given_one_gets_a_token(
+def test_a_token_is_sent_only_to_the_given_endpoint(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     """--endpoint-url applies to STS for every source of the role."""
     prepare_oidc(sandbox)
     token = tmp_path / "token"
-    token.write_text(Issued().text(sandbox))
+    token.write_text(Token().text(sandbox))
     for name in [name for name in os.environ if name.startswith(("ALIBABA", "ALICLOUD"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -263,8 +265,8 @@ def test_no_endpoint_but_the_given_one_gets_a_token(
             assert client.services().identity.whoami().account_id == sandbox.account_id
 
 
-def test_providers_are_made_listed_and_deleted(sandbox: Sandbox) -> None:
-    """The fields are those of the creation. A deleted provider gives no keys."""
+def test_providers_are_created_listed_and_deleted(sandbox: Sandbox) -> None:
+    """The fields are those of the creation. A deleted provider is not trusted."""
     prepare_oidc(sandbox)
     more = {"Fingerprints": "a" * 40, "IssuanceLimitTime": "6", "Description": "for tests"}
     other: dict[str, Any] = {"OIDCProviderName": "other", "IssuerUrl": "https://other.example.invalid/x", **more}
@@ -276,16 +278,16 @@ def test_providers_are_made_listed_and_deleted(sandbox: Sandbox) -> None:
     assert [each["OIDCProviderName"] for each in listed["OIDCProviders"]["OIDCProvider"]] == ["ci", "other"]
     ims(sandbox, "DeleteOIDCProvider", OIDCProviderName="ci")
     assert ims(sandbox, "GetOIDCProvider", OIDCProviderName="ci")[1]["Code"] == "EntityNotExist.OIDCProvider"
-    assert _code(assume(sandbox, Issued().text(sandbox))) == "AuthenticationFail.NoPermission"
+    assert _code(assume(sandbox, Token().text(sandbox))) == "AuthenticationFail.NoPermission"
 
 
-def test_providers_and_keys_outlive_the_process(tmp_path: Path) -> None:
+def test_providers_and_keys_are_persistent(tmp_path: Path) -> None:
     """The next sandbox of the directory accepts a token."""
     with Sandbox.start(tmp_path / "kept", keep=True) as sandbox:
         prepare_oidc(sandbox)
         sandbox.state.commit()
     with Sandbox.start(tmp_path / "kept", keep=True) as sandbox:
-        assert assume(sandbox, Issued().text(sandbox)).status == 200
+        assert assume(sandbox, Token().text(sandbox)).status == 200
 
 
 @each_row(
@@ -306,14 +308,14 @@ def test_providers_and_keys_outlive_the_process(tmp_path: Path) -> None:
         ({"Description": "x" * 257}, (400, "InvalidParameter.Description.Length")),
     ],
 )
-def test_a_provider_that_can_not_be(prepared: Sandbox, fields: dict[str, str], expected: tuple[int, str]) -> None:
+def test_an_invalid_provider_is_refused(prepared: Sandbox, fields: dict[str, str], expected: tuple[int, str]) -> None:
     """Names, URLs, numbers and duplicates are checked."""
     given: dict[str, Any] = {"OIDCProviderName": "new", "IssuerUrl": "https://new.example.invalid", **fields}
     status, answer = ims(prepared, "CreateOIDCProvider", **given)
     assert (status, answer["Code"]) == expected
 
 
-def test_providers_need_rams_permissions(sandbox: Sandbox) -> None:
+def test_providers_need_permissions_of_ram(sandbox: Sandbox) -> None:
     """Like roles, they need permissions and belong to one account."""
     prepare_oidc(sandbox)
     sandbox.state.deny("ram:CreateOIDCProvider")

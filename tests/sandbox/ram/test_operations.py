@@ -1,4 +1,4 @@
-"""Roles and policies, driven by the vendor's SDK."""
+"""Tests of roles and policies, through the vendor's SDK."""
 
 import json
 from typing import Any
@@ -29,8 +29,8 @@ def _attach(sandbox: Sandbox, name: str, kind: str = "System") -> None:
     call(sandbox, "AttachPolicyToRole", RoleName=ROLE, PolicyName=name, PolicyType=kind)
 
 
-def test_a_role_is_given_back_as_it_was_made(sandbox: Sandbox) -> None:
-    """CreateRole and GetRole show the same role; the trust policy is the text that was sent."""
+def test_a_role_is_returned_as_created(sandbox: Sandbox) -> None:
+    """CreateRole and GetRole return the same role; the trust policy is the text of the request."""
     made = call(sandbox, "CreateRole", RoleName=ROLE, AssumeRolePolicyDocument=TRUST, Description="why")["Role"]
     assert made == call(sandbox, "GetRole", RoleName=ROLE)["Role"]
     assert made["AssumeRolePolicyDocument"] == TRUST
@@ -38,8 +38,8 @@ def test_a_role_is_given_back_as_it_was_made(sandbox: Sandbox) -> None:
     assert (made["Description"], made["MaxSessionDuration"]) == ("why", 3600)
 
 
-def test_an_update_changes_what_is_given_alone(sandbox: Sandbox) -> None:
-    """A new trust policy leaves the description; a new description leaves the trust policy."""
+def test_an_update_changes_only_the_given_fields(sandbox: Sandbox) -> None:
+    """A new trust policy does not change the description, and vice versa."""
     call(sandbox, "CreateRole", RoleName=ROLE, AssumeRolePolicyDocument=TRUST, Description="why")
     other = TRUST.replace("ecs.", "rds.")
     sandbox.clock.advance(60)
@@ -51,7 +51,7 @@ def test_an_update_changes_what_is_given_alone(sandbox: Sandbox) -> None:
     assert role["MaxSessionDuration"] == 7200
 
 
-def test_what_is_attached_is_listed(sandbox: Sandbox) -> None:
+def test_attached_policies_are_listed(sandbox: Sandbox) -> None:
     """System and custom policies are in the order of attachment."""
     make_role(sandbox)
     call(sandbox, "CreatePolicy", PolicyName="narrow", PolicyDocument=DOCUMENT, Description="one bucket")
@@ -64,8 +64,8 @@ def test_what_is_attached_is_listed(sandbox: Sandbox) -> None:
     assert [each["PolicyName"] for each in listed] == ["narrow"]
 
 
-def test_a_policy_is_shown_with_its_document(sandbox: Sandbox) -> None:
-    """This holds for system and custom policies."""
+def test_a_policy_is_returned_with_its_document(sandbox: Sandbox) -> None:
+    """This applies to system and custom policies."""
     make_role(sandbox)
     shown = call(sandbox, "GetPolicy", PolicyType="System", PolicyName=POLICY)
     assert shown["Policy"]["AttachmentCount"] == 1
@@ -153,26 +153,28 @@ def test_a_policy_is_shown_with_its_document(sandbox: Sandbox) -> None:
         ),
     ],
 )
-def test_what_ram_refuses(with_role: Sandbox, action: str, fields: dict[str, Any], expected: tuple[int, str]) -> None:
-    """Each mistake has its code, and changes nothing."""
+def test_an_invalid_call_is_refused(
+    with_role: Sandbox, action: str, fields: dict[str, Any], expected: tuple[int, str]
+) -> None:
+    """Each mistake has its code, and the role is not changed."""
     before = call(with_role, "GetRole", RoleName=ROLE)["Role"]
     assert refusal(with_role, action, **fields) == expected
     assert call(with_role, "GetRole", RoleName=ROLE)["Role"] == before
 
 
-def test_a_missing_role_is_named(sandbox: Sandbox) -> None:
-    """The message contains its name."""
+def test_the_error_for_a_missing_role_has_its_name(sandbox: Sandbox) -> None:
+    """The name is in the message."""
     with pytest.raises(ServerException, match="no-such-role"):
         call(sandbox, "GetRole", RoleName="no-such-role")
 
 
-def test_a_policy_is_made_once(sandbox: Sandbox) -> None:
+def test_names_of_policies_are_unique(sandbox: Sandbox) -> None:
     """A second policy with the same name is refused."""
     call(sandbox, "CreatePolicy", PolicyName="x", PolicyDocument=DOCUMENT)
     assert refusal(sandbox, "CreatePolicy", PolicyName="x", PolicyDocument=DOCUMENT)[1] == "EntityAlreadyExists.Policy"
 
 
-def test_a_role_has_room_for_five_custom_policies(sandbox: Sandbox) -> None:
+def test_a_role_has_at_most_five_custom_policies(sandbox: Sandbox) -> None:
     """The sixth is refused."""
     make_role(sandbox)
     for number in range(6):
@@ -183,8 +185,8 @@ def test_a_role_has_room_for_five_custom_policies(sandbox: Sandbox) -> None:
     assert refusal(sandbox, "AttachPolicyToRole", **fields) == (409, "LimitExceeded.Role.Policy")
 
 
-def test_an_account_has_room_for_so_many_roles_and_policies(sandbox: Sandbox) -> None:
-    """100 roles, 200 policies."""
+def test_the_numbers_of_roles_and_policies_are_limited(sandbox: Sandbox) -> None:
+    """An account has at most MAX_ROLES roles and MAX_POLICIES policies."""
     roles, account_id = sandbox.state.part(Ram), sandbox.account_id
     for number in range(ram.MAX_ROLES):
         name = f"r{number}"
@@ -197,20 +199,20 @@ def test_an_account_has_room_for_so_many_roles_and_policies(sandbox: Sandbox) ->
 
 
 def test_a_role_without_policies_can_be_deleted(sandbox: Sandbox) -> None:
-    """It does not exist any more."""
+    """The role does not exist afterwards."""
     call(sandbox, "CreateRole", RoleName=ROLE, AssumeRolePolicyDocument=TRUST)
     call(sandbox, "DeleteRole", RoleName=ROLE)
     assert refusal(sandbox, "GetRole", RoleName=ROLE) == (404, "EntityNotExist.Role")
 
 
-def test_accounts_do_not_see_each_other(sandbox: Sandbox) -> None:
+def test_a_role_belongs_to_one_account(sandbox: Sandbox) -> None:
     """Another account cannot find the role."""
     make_role(sandbox)
     other = sandbox.state.add_key(AccessKey(id="OTHER", secret="x", account_id="2000000000000000"))
     assert refusal(sandbox, "GetRole", key=other, RoleName=ROLE) == (404, "EntityNotExist.Role")
 
 
-def test_a_change_reaches_ecs_after_a_while(sandbox: Sandbox) -> None:
+def test_a_change_is_propagated_to_ecs_after_a_delay(sandbox: Sandbox) -> None:
     """This applies to a new role, an attached policy, a changed trust policy, and a deletion."""
     sandbox.state.configure(role_propagation_s=40.0)
     account_id, roles = sandbox.account_id, sandbox.state.part(Ram)
@@ -218,26 +220,26 @@ def test_a_change_reaches_ecs_after_a_while(sandbox: Sandbox) -> None:
     assert roles.propagated_role(account_id, ROLE) is None
     sandbox.clock.advance(41)
     _attach(sandbox, POLICY)
-    seen = roles.propagated_role(account_id, ROLE)
-    assert seen is not None
-    assert seen.policies == ()
+    propagated = roles.propagated_role(account_id, ROLE)
+    assert propagated is not None
+    assert propagated.policies == ()
     sandbox.clock.advance(41)
     call(sandbox, "UpdateRole", RoleName=ROLE, NewAssumeRolePolicyDocument=TRUST.replace("ecs.", "rds."))
-    seen = roles.propagated_role(account_id, ROLE)
-    assert seen is not None
-    assert (len(seen.policies), seen.trust) == (1, TRUST)
+    propagated = roles.propagated_role(account_id, ROLE)
+    assert propagated is not None
+    assert (len(propagated.policies), propagated.trust) == (1, TRUST)
     sandbox.clock.advance(41)
     call(sandbox, "DetachPolicyFromRole", RoleName=ROLE, PolicyName=POLICY, PolicyType="System")
     call(sandbox, "DeleteRole", RoleName=ROLE)
-    seen = roles.propagated_role(account_id, ROLE)
-    assert seen is not None
-    assert "rds." in seen.trust
+    propagated = roles.propagated_role(account_id, ROLE)
+    assert propagated is not None
+    assert "rds." in propagated.trust
     sandbox.clock.advance(41)
     assert roles.propagated_role(account_id, ROLE) is None
 
 
-def test_a_role_that_is_made_again_is_another_one(sandbox: Sandbox) -> None:
-    """A recreated role has another id."""
+def test_a_recreated_role_has_another_id(sandbox: Sandbox) -> None:
+    """The name does not identify a role over time."""
     ids = set()
     for _ in range(2):
         role = call(sandbox, "CreateRole", RoleName="again", AssumeRolePolicyDocument=TRUST)["Role"]

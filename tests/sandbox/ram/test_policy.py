@@ -1,4 +1,4 @@
-"""Evaluation of policy documents: form, trust, permissions."""
+"""Tests of the evaluation of policy documents: syntax, trust and permissions."""
 
 import json
 
@@ -28,8 +28,8 @@ ECS = _trust({"Service": ["ecs.aliyuncs.com"]})
 
 
 @each_row("name", sorted(SYSTEM_POLICIES))
-def test_the_systems_own_policies_are_well_formed(name: str) -> None:
-    """Each passes the check of custom policies."""
+def test_system_policies_are_well_formed(name: str) -> None:
+    """Each is valid by the check of custom policies."""
     check_policy(SYSTEM_POLICIES[name])
 
 
@@ -50,14 +50,14 @@ def test_the_systems_own_policies_are_well_formed(name: str) -> None:
         _policy({"Effect": "Allow", "Action": "oss:GetObject"}),
     ],
 )
-def test_what_is_no_policy_is_refused(text: str) -> None:
+def test_an_invalid_policy_is_refused(text: str) -> None:
     """The code is MalformedPolicyDocument. The second document is from the old Japanese page."""
     with pytest.raises(Refusal, match="MalformedPolicyDocument"):
         check_policy(text)
 
 
 @each_row("principal", [None, {}, "ecs.aliyuncs.com", {"Service": 1}, {"Host": ["ecs.aliyuncs.com"]}])
-def test_what_is_no_trust_policy_is_refused(principal: object) -> None:
+def test_an_invalid_trust_policy_is_refused(principal: object) -> None:
     """A trust policy needs a principal."""
     with pytest.raises(Refusal, match="Principal"):
         check_trust_policy(_policy(_trust(principal)))
@@ -105,14 +105,14 @@ def test_services_are_trusted_by_an_allow(statements: list[dict[str, object]], t
         ([_allow("*"), {"Effect": "Deny", "Action": "oss:PutObject", "Resource": "*"}], True),
     ],
 )
-def test_what_is_allowed(statements: list[dict[str, object]], allowed: bool) -> None:
+def test_statements_allow_or_deny_an_action(statements: list[dict[str, object]], allowed: bool) -> None:
     """An action needs an Allow that covers it and the resource, and no such Deny."""
     text = _policy(*statements)
     check_policy(text)
     assert allows([text], "oss:GetObject", resource=OBJECT) is allowed
 
 
-def test_policies_count_together() -> None:
+def test_policies_are_combined() -> None:
     """A Deny in one policy overrides the Allow of another."""
     denied = _policy({"Effect": "Deny", "Action": "oss:*", "Resource": "*"})
     assert allows([SYSTEM_POLICIES["AliyunECSImageImportRolePolicy"]], "oss:GetObject", resource=OBJECT)

@@ -1,4 +1,4 @@
-"""GetCallerIdentity."""
+"""Tests of GetCallerIdentity."""
 
 import pytest
 
@@ -16,7 +16,7 @@ from tests.sandbox.vendor_sdk import call
     ],
 )
 def test_a_key_identifies_its_principal(sandbox: Sandbox, principal: str, kind: str, fields: set[str]) -> None:
-    """Account, user or assumed role, with the ARN that belongs to it."""
+    """The principal is an account, a user or an assumed role, with its ARN."""
     key = sandbox.state.add_key(AccessKey(id="K", secret="s", account_id="2000000000000000", principal=principal))
     identity = call(sandbox, "GetCallerIdentity", key=key)
     assert identity["AccountId"] == "2000000000000000"

@@ -1,4 +1,4 @@
-"""Users, their keys and policies in force, versions of policies, and roles that they assume."""
+"""Tests of users with keys and policies, versions of policies, and assumed roles."""
 
 import json
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ NOTHING = DESCRIBE.replace("Allow", "Deny")
 
 
 def _user(sandbox: Sandbox, name: str = "ci", *policies: tuple[str, str]) -> AccessKey:
-    """Make a user with policies (kind, name) and a key."""
+    """Create a user with policies (kind, name), and return a key."""
     call(sandbox, "CreateUser", UserName=name)
     for kind, policy in policies:
         call(sandbox, "AttachPolicyToUser", UserName=name, PolicyType=kind, PolicyName=policy)
@@ -52,7 +52,7 @@ def test_the_policies_of_a_user_are_in_force(sandbox: Sandbox) -> None:
     assert refusal(sandbox, "DetachPolicyFromUser", **attachment) == (404, "EntityNotExist.User.Policy")
 
 
-def test_keys_of_a_user(sandbox: Sandbox) -> None:
+def test_a_user_has_keys(sandbox: Sandbox) -> None:
     """A user has at most two. An inactive key is refused, a deleted key is unknown."""
     key = _user(sandbox, "ci", ("Custom", _policy(sandbox)))
     call(sandbox, "CreateAccessKey", UserName="ci")
@@ -108,12 +108,12 @@ def test_the_default_version_of_a_policy_is_in_force(sandbox: Sandbox) -> None:
     assert call(sandbox, "GetPolicy", **named)["DefaultPolicyVersion"]["VersionId"] == "v3"
     for _ in range(2):
         call(sandbox, "CreatePolicyVersion", PolicyName="describe", PolicyDocument=DESCRIBE)
-    order: dict[str, Any] = {"PolicyName": "describe", "PolicyDocument": DESCRIBE}
-    assert refusal(sandbox, "CreatePolicyVersion", **order) == (409, "LimitExceeded.Policy.Version")
+    parameters: dict[str, Any] = {"PolicyName": "describe", "PolicyDocument": DESCRIBE}
+    assert refusal(sandbox, "CreatePolicyVersion", **parameters) == (409, "LimitExceeded.Policy.Version")
     versions = call(sandbox, "ListPolicyVersions", **named)["PolicyVersions"]["PolicyVersion"]
     assert [each["VersionId"] for each in versions] == ["v5", "v4", "v3", "v2", "v1"]
-    order = {"PolicyName": "describe", "VersionId": "v3"}
-    assert refusal(sandbox, "DeletePolicyVersion", **order) == (409, "DeleteConflict.PolicyVersion.Default")
+    parameters = {"PolicyName": "describe", "VersionId": "v3"}
+    assert refusal(sandbox, "DeletePolicyVersion", **parameters) == (409, "DeleteConflict.PolicyVersion.Default")
 
 
 def test_an_attached_policy_is_not_deleted(sandbox: Sandbox) -> None:
@@ -153,8 +153,8 @@ def test_a_user_assumes_a_role(sandbox: Sandbox) -> None:
     key = _user(sandbox, "ci", ("System", "AliyunSTSAssumeRoleAccess"))
     arn = _role(sandbox, f"acs:ram::{sandbox.account_id}:root")
     call(sandbox, "AttachPolicyToRole", RoleName="Deploy", PolicyType="Custom", PolicyName=_policy(sandbox))
-    order: dict[str, Any] = {"RoleArn": arn, "RoleSessionName": "run-7", "DurationSeconds": 900}
-    answer = call(sandbox, "AssumeRole", key=key, **order)
+    parameters: dict[str, Any] = {"RoleArn": arn, "RoleSessionName": "run-7", "DurationSeconds": 900}
+    answer = call(sandbox, "AssumeRole", key=key, **parameters)
     given = answer["Credentials"]
     temporary = AccessKey(id=given["AccessKeyId"], secret=given["AccessKeySecret"], token=given["SecurityToken"])
     identity = call(sandbox, "GetCallerIdentity", key=temporary)
@@ -169,7 +169,7 @@ def test_a_user_assumes_a_role(sandbox: Sandbox) -> None:
 
 
 @pytest.fixture
-def order(sandbox: Sandbox) -> dict[str, Any]:
+def parameters(sandbox: Sandbox) -> dict[str, Any]:
     """Return the parameters of a call that assumes a role."""
     return {
         "key": _user(sandbox, "ci", ("System", "AliyunSTSAssumeRoleAccess")),
@@ -191,15 +191,15 @@ def order(sandbox: Sandbox) -> dict[str, Any]:
         ({"key": None}, (403, "NoPermission")),
     ],
 )
-def test_a_role_that_can_not_be_assumed(
-    sandbox: Sandbox, order: dict[str, Any], fields: dict[str, Any], expected: tuple[int, str]
+def test_an_invalid_assume_role_call_is_refused(
+    sandbox: Sandbox, parameters: dict[str, Any], fields: dict[str, Any], expected: tuple[int, str]
 ) -> None:
     """The answer is the code of the service. The account itself cannot assume a role."""
-    assert refusal(sandbox, "AssumeRole", **{**order, **fields}) == expected
+    assert refusal(sandbox, "AssumeRole", **{**parameters, **fields}) == expected
 
 
-def test_a_session_policy_only_takes_away(sandbox: Sandbox, oss: Oss) -> None:
-    """A session has what both its role and its policy allow, at ECS and at OSS."""
+def test_a_session_policy_only_restricts(sandbox: Sandbox, oss: Oss) -> None:
+    """A session has the permissions that both its role and its policy allow, for ECS and OSS."""
     key = _user(sandbox, "ci", ("System", "AliyunSTSAssumeRoleAccess"))
     arn = _role(sandbox, f"acs:ram::{sandbox.account_id}:root")
     for name in ("AliyunECSReadOnlyAccess", "AliyunOSSFullAccess"):
@@ -243,11 +243,13 @@ def test_an_external_id_of_the_trust_policy_is_compared(sandbox: Sandbox, given:
         ("acs:ram::1000000000000000:root", "AliyunOSSFullAccess", False),
     ],
 )
-def test_both_sides_have_to_agree(sandbox: Sandbox, principal: str, policy: str, trusted: bool) -> None:
-    """The role trusts the user, and the user may assume roles."""
+def test_assuming_a_role_needs_trust_and_permission(
+    sandbox: Sandbox, principal: str, policy: str, trusted: bool
+) -> None:
+    """The role must trust the user, and the user needs the permission to assume roles."""
     key = _user(sandbox, "ci", ("System", policy))
-    order: dict[str, Any] = {"RoleArn": _role(sandbox, principal), "RoleSessionName": "run"}
+    parameters: dict[str, Any] = {"RoleArn": _role(sandbox, principal), "RoleSessionName": "run"}
     if trusted:
-        call(sandbox, "AssumeRole", key=key, **order)
+        call(sandbox, "AssumeRole", key=key, **parameters)
     else:
-        assert refusal(sandbox, "AssumeRole", key=key, **order) == (403, "NoPermission")
+        assert refusal(sandbox, "AssumeRole", key=key, **parameters) == (403, "NoPermission")
