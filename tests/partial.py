@@ -2,6 +2,6 @@
 
 from typing import Any
 
-# Such a service need not have each method of its Protocol: one that is tested in the sandbox alone is missing. A class
-# with a base of the type Any fits every Protocol; tests/contract/test_doubles.py compares the methods that it has.
+# Such a service does not have the methods of its Protocol that are tested with the sandbox only. A class with a base of
+# type Any is accepted for every Protocol by mypy; tests/contract/test_doubles.py compares the existing methods.
 Partial: Any = object

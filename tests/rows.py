@@ -1,4 +1,4 @@
-"""Tables of cases that need no fixture of their own: one test for all rows, which names every wrong one."""
+"""Tables of cases without fixtures of their own: one test for all rows, which reports every wrong row."""
 
 import functools
 import inspect
@@ -11,11 +11,11 @@ import pytest
 def each_row(
     names: str | tuple[str, ...], rows: Iterable[Any], *, ids: Sequence[str] = ()
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Call a test once with each row of a table, under the names of its parameters, and raise all failures together.
+    """Call a test once with each row of a table as its parameters, and raise all failures together.
 
-    `pytest.mark.parametrize` makes an item of each row, which costs 3 ms of processor time where xdist runs it; a row
-    costs nothing. All rows share the fixtures of the test: a row that changes one belongs to parametrize. `ids` name
-    the rows whose values are no name, as pytest.param does.
+    `pytest.mark.parametrize` makes an item of each row, which takes 3 ms of processor time with xdist; a row is free.
+    All rows share the fixtures of the test; rows that change a fixture need parametrize. `ids` names rows whose values
+    do not identify them, as pytest.param does.
     """
     columns = (names,) if isinstance(names, str) else names
     table = [_row(row, len(columns)) for row in rows]
@@ -32,7 +32,7 @@ def each_row(
                 try:
                     test(**dict(zip(columns, values, strict=True)), **fixtures)
                 except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:  # noqa: BLE001 - raised below
-                    # Not before it is needed: a value may be a whole disk.
+                    # The text is made for wrong rows only, because a value may be a whole disk.
                     error.add_note("in the row " + (name or ", ".join(f"{value!r:.300}" for value in values)))
                     wrong.append(error)
             if wrong:
@@ -47,9 +47,9 @@ def each_row(
 
 
 def _row(row: Any, count: int) -> tuple[str, tuple[Any, ...]]:
-    """Return the id of a row, if it has one, and its values."""
+    """Return the id of a row, or an empty one, and its values."""
     if not isinstance(row, type(pytest.param())):
         return "", (row,) if count == 1 else tuple(row)
     if row.marks:
-        raise ValueError("a row has no marks of its own")
+        raise ValueError("a row can't have marks")
     return str(row.id or ""), tuple(row.values)

@@ -1,4 +1,4 @@
-"""Validation of output by the schema that the package ships, more strictly than the schema asks of its readers."""
+"""Validation of output by the schema of the package, without the unknown fields that the schema permits."""
 
 import copy
 import functools
@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 
 @functools.cache
-def shipped() -> dict[str, Any]:
+def package_schema() -> dict[str, Any]:
     """Return the schema of the package."""
     schema = json.loads((files("aliyun_import") / "schema.json").read_text())
     assert isinstance(schema, dict)
@@ -19,8 +19,8 @@ def shipped() -> dict[str, Any]:
 
 @functools.cache
 def _definitions() -> dict[str, Any]:
-    """Return the definitions; here an object has no field that its definition does not name."""
-    definitions = copy.deepcopy(shipped()["$defs"])
+    """Return the definitions, changed so that they permit no unknown fields."""
+    definitions = copy.deepcopy(package_schema()["$defs"])
     for one in definitions.values():
         if "properties" in one:
             one["additionalProperties"] = False
@@ -31,14 +31,14 @@ def _definitions() -> dict[str, Any]:
 def _names() -> dict[tuple[str, str], str]:
     """Return the name of the definition of each document, by its type and its command."""
     names: dict[tuple[str, str], str] = {}
-    for alternative in shipped()["anyOf"]:
+    for alternative in package_schema()["anyOf"]:
         name = alternative["$ref"].rpartition("/")[2]
-        properties = shipped()["$defs"][name]["properties"]
+        properties = package_schema()["$defs"][name]["properties"]
         kind = properties["type"].get("const") or properties["type"]["enum"][0]
         commands = properties.get("command", {}).get("enum", [""])
-        explains = {"explanation"} if "explanation" in properties else set()
+        suffix = {"explanation"} if "explanation" in properties else set()
         for command in commands:
-            names[kind, command + "".join(explains)] = name
+            names[kind, command + "".join(suffix)] = name
     return names
 
 
@@ -48,7 +48,7 @@ def _validator(name: str) -> Draft202012Validator:
 
 
 def validate(document: dict[str, Any]) -> None:
-    """Raise AssertionError unless a document is one that the schema describes."""
+    """Raise AssertionError unless a document is valid by the schema."""
     command = str(document.get("command", "")) + ("explanation" if "explanation" in document else "")
     name = _names().get((document["type"], command))
     assert name is not None, f"the schema has no {document['type']} {command}"

@@ -1,4 +1,4 @@
-"""ErrorCode: complete, used, and the source of the documentation."""
+"""Tests that every error code is declared, used and documented."""
 
 import ast
 import runpy
@@ -22,7 +22,7 @@ PAGES = runpy.run_path(str(ROOT / "docs" / "generate_errors.py"))["PAGES"]
 
 
 def _nodes(*texts: str) -> Iterator[ast.AST]:
-    """Yield the nodes of the modules that have one of these texts. The sandbox knows the codes of the services only."""
+    """Yield the nodes of the modules that contain one of these texts. The sandbox has service codes only."""
     for path in FILES:
         if "sandbox" in path.relative_to(PACKAGE).parts[:1] or path.name == "error_codes.py":
             continue
@@ -32,7 +32,7 @@ def _nodes(*texts: str) -> Iterator[ast.AST]:
 
 
 def _literals(node: ast.expr | None) -> Iterator[str]:
-    """Yield the codes that an argument can have, where it is written out."""
+    """Yield the codes that an argument has as literals."""
     match node:
         case ast.Constant(value=str(code)):
             yield code
@@ -47,7 +47,7 @@ def _literals(node: ast.expr | None) -> Iterator[str]:
 
 @cache
 def _used() -> frozenset[tuple[str, str]]:
-    """Return each code that is written out where an error or a warning is created, with the name of its class."""
+    """Return each literal code of a created error or warning, with the name of its class."""
     return frozenset(_each_used())
 
 
@@ -62,13 +62,13 @@ def _each_used() -> Iterator[tuple[str, str]]:
 
 
 def test_every_code_is_declared_with_its_class() -> None:
-    """Where an error or a warning is created, its code is in ErrorCode, and its class is one of the code's."""
+    """The code of each created error or warning is in ErrorCode with that class."""
     declared = {(code.value, kind.__name__ if kind else "Warned") for code in ErrorCode for kind in code.kinds}
     assert sorted(_used() - declared) == []
 
 
 def test_no_code_is_unused() -> None:
-    """Each code stands somewhere in the package."""
+    """Each code is in a module of the package."""
     used = {code for code, _ in _used()}
     left = set(ErrorCode) - used
     for node in _nodes(*(f'"{code}"' for code in left), *(f"ErrorCode.{code.name}" for code in left)):
@@ -77,8 +77,8 @@ def test_no_code_is_unused() -> None:
     assert sorted(set(ErrorCode) - used) == []
 
 
-def test_a_code_is_its_text() -> None:
-    """A member equals its text, is named after it, and an error carries the plain text."""
+def test_a_code_equals_its_text() -> None:
+    """It is named after its text, and the code of an error is a plain string."""
     assert all(code.name == code.value.upper().replace("-", "_") for code in ErrorCode)
     error = RefusedError("No.", code=ErrorCode.REFUSED, remedy=None)
     assert type(error.code) is str
@@ -86,7 +86,7 @@ def test_a_code_is_its_text() -> None:
 
 
 def test_every_code_has_a_class_and_sentences() -> None:
-    """The meaning is one sentence, the remedy complete sentences; warnings alone have no class."""
+    """The meaning is one sentence, the remedy complete sentences; only warnings have no class."""
     for code in ErrorCode:
         assert code.kinds
         assert code.meaning[0].isupper() or code.meaning.startswith(("qemu-img", "--"))
@@ -98,13 +98,13 @@ def test_every_code_has_a_class_and_sentences() -> None:
 
 
 @each_row("name", PAGES)
-def test_the_documentation_is_generated(name: str) -> None:
-    """errors.md and the tables of exit-codes.md and permissions.md are what docs/generate_errors.py writes."""
+def test_the_generated_documentation_is_current(name: str) -> None:
+    """errors.md and the tables of exit-codes.md and permissions.md equal the output of docs/generate_errors.py."""
     assert (ROOT / "docs" / f"{name}.md").read_text() == PAGES[name]()
 
 
-def test_the_page_has_every_code_and_every_row() -> None:
-    """docs/errors.md lists each code of ours and each code of the services."""
+def test_the_errors_page_has_every_code() -> None:
+    """It lists the codes of the tool and those of the services."""
     page = PAGES["errors"]()
     assert [code for code in ErrorCode if f"`{code}`" not in page] == []
     assert [row.service_code for row in TABLE if f"`{row.service_code}`" not in page] == []

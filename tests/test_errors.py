@@ -1,4 +1,4 @@
-"""Errors: values that survive copying, and no secret in any of their texts."""
+"""Tests of the error classes: copies, pickles, and exit codes."""
 
 import copy
 import pickle
@@ -9,7 +9,7 @@ from tests.rows import each_row
 
 
 def _classes(kind: type[AliyunImportError]) -> list[type[AliyunImportError]]:
-    return [kind, *(below for one in kind.__subclasses__() for below in _classes(one))]
+    return [kind, *(subclass for one in kind.__subclasses__() for subclass in _classes(one))]
 
 
 def _error(kind: type[AliyunImportError]) -> AliyunImportError:
@@ -18,8 +18,8 @@ def _error(kind: type[AliyunImportError]) -> AliyunImportError:
 
 
 @each_row("kind", _classes(AliyunImportError))
-def test_every_class_survives_copy_pickle_and_advice(kind: type[AliyunImportError]) -> None:
-    """A copy, a pickled error and an advised one keep the class and every field."""
+def test_copies_and_pickles_keep_every_field(kind: type[AliyunImportError]) -> None:
+    """So does `advised`, which adds to the remedy."""
     error = _error(kind)
     for same in (copy.copy(error), copy.deepcopy(error), pickle.loads(pickle.dumps(error)), error.advised("Wait.")):
         assert type(same) is kind
@@ -29,12 +29,12 @@ def test_every_class_survives_copy_pickle_and_advice(kind: type[AliyunImportErro
     assert error.advised("Wait.", resumable=True).resumable
 
 
-def test_a_failure_has_the_exit_code_of_its_group() -> None:
-    """A class for one failure changes nothing for scripts."""
+def test_a_subclass_has_the_exit_code_of_its_group() -> None:
+    """Every exit code but DONE has a class."""
     assert UploadNotFound.exit_code is Exit.REFUSED
     assert {kind.exit_code for kind in _classes(AliyunImportError)} == set(Exit) - {Exit.DONE}
 
 
-def test_every_class_is_of_this_module() -> None:
+def test_every_class_is_declared_in_the_errors_module() -> None:
     """All kinds of failure are declared in one place."""
     assert {kind.__module__ for kind in _classes(AliyunImportError)} == {errors.__name__}

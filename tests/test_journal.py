@@ -1,4 +1,4 @@
-"""What a push intended and finished survives kills, and nothing is guessed from a file that is damaged."""
+"""Tests of the journal: its lines survive kills, and a damaged file is an error."""
 
 import errno
 import json
@@ -23,12 +23,12 @@ IDENTITY = {"name": "web server", "disk": "/srv/disk.raw", "bucket": "example-bu
 
 
 def opened(directory: Path) -> Journal:
-    """Open the journal of the one identity."""
+    """Open the journal of IDENTITY."""
     return open_journal(directory, IDENTITY)
 
 
-def test_what_was_written_is_read_again(tmp_path: Path) -> None:
-    """Lines come back in order, after the one that opened the journal."""
+def test_written_lines_are_read_in_order(tmp_path: Path) -> None:
+    """The first is the line that opened the journal."""
     with opened(tmp_path) as journal:
         journal.write("part", number=1)
         journal.write("part", number=2)
@@ -38,15 +38,15 @@ def test_what_was_written_is_read_again(tmp_path: Path) -> None:
 
 
 def test_each_line_is_in_the_file_when_write_returns(tmp_path: Path) -> None:
-    """Another reader sees it at once, so that a kill right after loses nothing."""
+    """A kill directly after it loses nothing."""
     with opened(tmp_path) as journal:
         journal.write("part", number=1)
         lines = journal.path.read_bytes().splitlines()
     assert json.loads(lines[-1]) == {"kind": "part", "number": 1}
 
 
-def test_a_torn_last_line_is_dropped(tmp_path: Path) -> None:
-    """A kill in the middle of a write costs that line alone, and the next line is whole."""
+def test_an_incomplete_last_line_is_dropped(tmp_path: Path) -> None:
+    """A kill during a write loses that line only, and the next line is complete."""
     with opened(tmp_path) as journal:
         journal.write("part", number=1)
     with journal.path.open("ab") as file:
@@ -60,7 +60,7 @@ def test_a_torn_last_line_is_dropped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [b"garbage\n", b"[1]\n", b'{"no":"kind"}\n', b"\x00\x00\n"])
 def test_damage_is_an_error_that_names_the_file(tmp_path: Path, damage: bytes) -> None:
-    """A damaged line is never treated as a new journal: an upload that is billed would be lost."""
+    """A damaged journal is never treated as a new one: an upload that is paid for would be lost."""
     with opened(tmp_path) as journal:
         pass
     with journal.path.open("ab") as file:
@@ -73,7 +73,7 @@ def test_damage_is_an_error_that_names_the_file(tmp_path: Path, damage: bytes) -
 
 
 def test_another_version_is_an_error(tmp_path: Path) -> None:
-    """A journal of a later version is left alone."""
+    """The file of a later version is not changed."""
     path = journal_path(tmp_path, IDENTITY)
     path.write_text('{"kind":"opened","schema":99}\n')
     with pytest.raises(LocalStateError) as raised:
@@ -84,7 +84,7 @@ def test_another_version_is_an_error(tmp_path: Path) -> None:
 
 
 def test_the_error_of_a_second_push_has_the_pid_of_the_first(tmp_path: Path) -> None:
-    """Two pushes of one disk to one place exclude each other, across processes."""
+    """Two pushes with the same identity exclude each other, across processes."""
     script = (
         "import sys; from pathlib import Path; from aliyun_import.journal import open_journal\n"
         f"journal = open_journal(Path(sys.argv[1]), {IDENTITY!r})\n"
@@ -104,20 +104,20 @@ def test_the_error_of_a_second_push_has_the_pid_of_the_first(tmp_path: Path) -> 
 
 
 def test_a_killed_push_leaves_no_lock(tmp_path: Path) -> None:
-    """The lock ends with the process, however that ended."""
+    """The lock ends with the process."""
     script = (
         "import os, sys, signal; from pathlib import Path; from aliyun_import.journal import open_journal\n"
         f"journal = open_journal(Path(sys.argv[1]), {IDENTITY!r}); journal.write('part', number=1)\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
-    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
-    assert ended.returncode == -signal.SIGKILL
+    killed = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
     with opened(tmp_path) as journal:
         assert len(journal.entries) == 2
 
 
-def test_a_full_disk_is_an_error_and_no_damage(tmp_path: Path) -> None:
-    """A line that does not fit is taken back, so that the journal is whole once there is room."""
+def test_a_full_disk_is_an_error_and_leaves_a_valid_journal(tmp_path: Path) -> None:
+    """The incomplete line is removed."""
     with opened(tmp_path) as journal:
         limit = resource.getrlimit(resource.RLIMIT_FSIZE)
         before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -143,22 +143,22 @@ LINK_KINDS = [os.symlink, os.link]
 @pytest.mark.parametrize(
     "content", [b"a disk without a newline", b"first line\nand the rest", b"", b'{"kind":"opened"']
 )
-def test_a_link_in_place_of_the_journal_harms_nothing(
+def test_a_link_in_place_of_the_journal_is_refused(
     tmp_path: Path, link: Callable[[Path, Path], None], content: bytes
 ) -> None:
-    """Neither a symbolic nor a hard link leads a push to another file: it is refused, and the file stays as it is."""
-    victim = tmp_path / "victim.raw"
-    victim.write_bytes(content)
-    link(victim, journal_path(tmp_path, IDENTITY))
+    """The target of a symbolic or hard link is not changed."""
+    target = tmp_path / "target.raw"
+    target.write_bytes(content)
+    link(target, journal_path(tmp_path, IDENTITY))
     with pytest.raises(LocalStateError) as raised:
         opened(tmp_path)
     assert raised.value.code == "journal-unreadable"
-    assert victim.read_bytes() == content
+    assert target.read_bytes() == content
     assert list(read_journals(tmp_path)) == []
 
 
 @each_row("content", [b"a disk without a newline", b"first line\nand the rest", b'{"kind":"open?'])
-def test_what_is_no_journal_is_not_cut(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_no_journal_is_not_truncated(tmp_path: Path, content: bytes) -> None:
     """An incomplete last line is removed from a journal only."""
     path = journal_path(tmp_path, IDENTITY)
     path.write_bytes(content)
@@ -169,7 +169,7 @@ def test_what_is_no_journal_is_not_cut(tmp_path: Path, content: bytes) -> None:
 
 
 @each_row("content", [b"{", b'{"kind":"opened"', b'{"kind":"opened","schema":1,"iden'])
-def test_a_kill_in_the_first_line_costs_nothing(tmp_path: Path, content: bytes) -> None:
+def test_a_journal_with_an_incomplete_first_line_is_started_again(tmp_path: Path, content: bytes) -> None:
     """A journal whose first line is incomplete begins anew."""
     journal_path(tmp_path, IDENTITY).write_bytes(content)
     with opened(tmp_path) as journal:
@@ -177,8 +177,8 @@ def test_a_kill_in_the_first_line_costs_nothing(tmp_path: Path, content: bytes) 
 
 
 @pytest.mark.parametrize("name", ["journal", "pid"])
-def test_a_named_pipe_does_not_hang(tmp_path: Path, name: str) -> None:
-    """In place of the journal it is refused; in place of the pid it is replaced."""
+def test_a_named_pipe_does_not_block(tmp_path: Path, name: str) -> None:
+    """It is refused as journal, and replaced as pid file."""
     path = journal_path(tmp_path, IDENTITY)
     os.mkfifo(path if name == "journal" else path.with_suffix(".pid"))
     if name == "journal":
@@ -201,19 +201,19 @@ def test_a_directory_in_place_of_the_journal_is_an_error(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("link", LINK_KINDS)
-def test_a_link_in_place_of_the_pid_harms_nothing(tmp_path: Path, link: Callable[[Path, Path], None]) -> None:
-    """The note of the pid replaces the link; what it leads to stays as it is."""
-    victim = tmp_path / "victim"
-    victim.write_text("precious")
-    link(victim, journal_path(tmp_path, IDENTITY).with_suffix(".pid"))
+def test_a_link_in_place_of_the_pid_file_is_replaced(tmp_path: Path, link: Callable[[Path, Path], None]) -> None:
+    """The target of the link is not changed."""
+    target = tmp_path / "target"
+    target.write_text("precious")
+    link(target, journal_path(tmp_path, IDENTITY).with_suffix(".pid"))
     with opened(tmp_path) as journal:
         assert journal.path.with_suffix(".pid").read_text() == f"{os.getpid()}\n"
-    assert victim.read_text() == "precious"
+    assert target.read_text() == "precious"
 
 
 @each_row("pid", [b"", b"\x1b[31m1", b"1" * 40, b"12 34"])
-def test_a_pid_that_is_none_is_unknown(tmp_path: Path, pid: bytes) -> None:
-    """Only digits get from the note into a message."""
+def test_an_invalid_pid_is_unknown(tmp_path: Path, pid: bytes) -> None:
+    """Only digits of the pid file are used in a message."""
     with opened(tmp_path) as journal:
         journal.path.with_suffix(".pid").write_bytes(pid)
         with pytest.raises(LocalStateError) as raised:
@@ -221,8 +221,8 @@ def test_a_pid_that_is_none_is_unknown(tmp_path: Path, pid: bytes) -> None:
     assert raised.value.details["pid"] == "unknown"
 
 
-def test_a_directory_of_everybody_is_refused(tmp_path: Path) -> None:
-    """Others could put another file in the journal's place; with the sticky bit they can't."""
+def test_a_world_writable_directory_is_refused(tmp_path: Path) -> None:
+    """Other users could replace the journal; with the sticky bit they can't."""
     shared = tmp_path / "shared"
     shared.mkdir()
     shared.chmod(0o777)
@@ -235,8 +235,8 @@ def test_a_directory_of_everybody_is_refused(tmp_path: Path) -> None:
     opened(shared).close()
 
 
-def test_all_that_is_made_is_private(tmp_path: Path) -> None:
-    """Journal, pid and new directories, parents included, are for the user alone, whatever the umask."""
+def test_created_files_and_directories_are_private(tmp_path: Path) -> None:
+    """Journal, pid file and new directories are for the user only, whatever the umask."""
     before = os.umask(0)
     try:
         with opened(tmp_path / "a" / "b") as journal:
@@ -251,7 +251,7 @@ FINGERPRINT = {"size_bytes": 1, "mtime_ns": -1, "device": 1, "inode": 1, "sample
 PLAN = {"parts": "s5*2 z7 b9", "gap": 0, "zero_source": 0, "base": ["k", "e"]}
 INTENT = {"kind": "upload-intended", "disk": 0, "key": "k", "tag": "t", "fingerprint": FINGERPRINT, "plan": PLAN}
 OBJECT = {"bucket": "b", "key": "k", "size_bytes": 1, "crc64": 2**64 - 1, "etag": "e", "proof": "p", "made_by_us": True}
-GOOD = [
+VALID_LINES = [
     INTENT,
     {"kind": "parts", "disk": 0, "parts": [[1, 0, 5, "00ff", "E", "crc64"]]},
     {"kind": "object", "disk": 0, "object": {**OBJECT, "sent_bytes": 3}},
@@ -273,10 +273,10 @@ def _journal_with(directory: Path, line: str) -> None:
 
 
 def test_lines_of_earlier_versions_are_read(tmp_path: Path) -> None:
-    """Fields that earlier versions did not write may be missing, and unknown kinds and fields are left alone."""
-    _journal_with(tmp_path, "\n".join(map(json.dumps, GOOD)))
+    """Fields that earlier versions did not write may be missing, and unknown kinds and fields are kept."""
+    _journal_with(tmp_path, "\n".join(map(json.dumps, VALID_LINES)))
     with opened(tmp_path) as journal:
-        assert [dict(entry) for entry in journal.entries[1:]] == GOOD
+        assert [dict(entry) for entry in journal.entries[1:]] == VALID_LINES
 
 
 @each_row(
@@ -301,8 +301,8 @@ def test_lines_of_earlier_versions_are_read(tmp_path: Path) -> None:
         '{"kind":"x","deep":' + "[" * 200_000 + "]" * 200_000 + "}",
     ],
 )
-def test_an_odd_line_is_an_error_and_no_bug(tmp_path: Path, line: str) -> None:
-    """A line of the wrong form is refused before its fields are read."""
+def test_a_line_of_the_wrong_form_is_an_error(tmp_path: Path, line: str) -> None:
+    """It is refused before its fields are read."""
     _journal_with(tmp_path, line)
     with pytest.raises(LocalStateError) as raised:
         opened(tmp_path)
@@ -322,22 +322,22 @@ def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
 
 
 def test_all_journals_are_read_without_a_lock(tmp_path: Path) -> None:
-    """For those who only look: one that is in use is read, one that is damaged or of another version passed over."""
+    """A journal in use is read; a damaged one and one of another version are skipped."""
     with opened(tmp_path) as journal, open_journal(tmp_path, {"name": "other"}) as other:
         journal.write("part", number=1)
         other.path.write_bytes(other.path.read_bytes() + b"garbage\n")
         (tmp_path / "later.jsonl").write_text('{"kind":"opened","schema":99}\n')
-        torn = journal.path.read_bytes() + b'{"kind":"par'
-        journal.path.write_bytes(torn)
+        incomplete = journal.path.read_bytes() + b'{"kind":"par'
+        journal.path.write_bytes(incomplete)
         ((path, entries),) = read_journals(tmp_path)
         assert path == journal.path
         assert [entry["kind"] for entry in entries] == ["opened", "part"]
-        assert journal.path.read_bytes() == torn
+        assert journal.path.read_bytes() == incomplete
     assert list(read_journals(tmp_path / "nowhere")) == []
 
 
-def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
-    """The message names the directory and the option."""
+def test_a_directory_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
+    """The cause is the message of the system."""
     (tmp_path / "file").write_text("")
     with pytest.raises(LocalStateError) as raised:
         opened(tmp_path / "file" / "state")
@@ -345,16 +345,16 @@ def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     assert raised.value.cause == os.strerror(errno.ENOTDIR)
 
 
-def test_the_name_says_whose_journal_it_is(tmp_path: Path) -> None:
-    """Readable, the same for the same identity, another for another one."""
+def test_the_file_name_is_derived_from_the_identity(tmp_path: Path) -> None:
+    """It begins with the image name, and differs for another identity."""
     path = journal_path(tmp_path, IDENTITY)
     assert path.name.startswith("web-server-")
     assert path == journal_path(tmp_path, dict(reversed(IDENTITY.items())))
     assert path != journal_path(tmp_path, {**IDENTITY, "bucket": "other-bucket"})
 
 
-def test_every_kind_of_line_that_is_written_has_a_form() -> None:
-    """Its fields are checked at replay, so that a forged line is a damaged journal and no bug."""
+def test_every_written_kind_of_line_has_a_form() -> None:
+    """Its fields are checked when it is read, so that a forged line is a damaged journal and no bug."""
     package = Path(journal.__file__).parent
     calls = re.compile(r"(?:journal|_journal|log)\.write\(\s*\"([a-z-]+)\"")
     written = {kind for path in package.rglob("*.py") for kind in calls.findall(path.read_text())}

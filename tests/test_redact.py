@@ -1,4 +1,4 @@
-"""Redaction: secrets are removed from texts, and everything else is kept."""
+"""Tests of the redaction of secrets in texts."""
 
 import json
 from pathlib import Path
@@ -39,8 +39,8 @@ from tests.rows import each_row
         "helper --token HUSH exited with 1",
     ],
 )
-def test_secrets_are_taken_out(text: str) -> None:
-    """Tokens, signatures, secrets and passwords are removed, in every form in which they are sent."""
+def test_secrets_are_removed(text: str) -> None:
+    """Tokens, signatures, secrets and passwords are removed in every form in which they are sent."""
     assert "HUSH" not in redact(text)
 
 
@@ -55,8 +55,8 @@ def test_secrets_are_taken_out(text: str) -> None:
         'The specified parameter "BootMode" is malformed.',
     ],
 )
-def test_sentences_stay_as_they_are(text: str) -> None:
-    """What the services say in words about tokens and signatures is no secret."""
+def test_sentences_about_secrets_are_unchanged(text: str) -> None:
+    """Messages of the services contain words such as "token" and "signature"."""
     assert redact(text) == text
 
 
@@ -64,15 +64,15 @@ SECRET = "s3+/cr-et==" * 4
 
 
 @pytest.fixture(autouse=True)
-def nothing_learned(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Begin each test without secrets, and leave none."""
+def no_known_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start each test without known secrets, and restore the previous ones."""
     for name, value in (("_secrets", set()), ("_ids", set()), ("_pattern", None)):
         monkeypatch.setattr(redaction, name, value)
 
 
 @pytest.mark.parametrize("form", [SECRET, quote(SECRET), quote(quote(SECRET, safe=""), safe=""), json.dumps(SECRET)])
-def test_what_was_learned_is_concealed_in_every_form(form: str) -> None:
-    """As it is, encoded, encoded twice, in JSON, and cut short."""
+def test_a_known_secret_is_concealed_in_every_form(form: str) -> None:
+    """The forms are plain, encoded, encoded twice, in JSON, and truncated."""
     learn(SECRET)
     for text in (form, form[:30]):
         assert conceal(f"before {text} after").strip('"').startswith("before")
@@ -80,24 +80,24 @@ def test_what_was_learned_is_concealed_in_every_form(form: str) -> None:
         assert "cr" not in conceal(f"{text}")
 
 
-def test_an_error_conceals_what_it_is_made_of() -> None:
-    """Errors conceal their texts without a call by their creators."""
+def test_an_error_conceals_known_secrets_in_all_its_texts() -> None:
+    """Its creator calls nothing for that."""
     learn(SECRET)
     error = RefusedError(f"a {SECRET}", code="c", cause=f"b {SECRET}", remedy=f"c {SECRET}", details={"d": SECRET})
     assert (error.summary, str(error), error.cause, error.remedy) == ("a ***", "a ***", "b ***", "c ***")
     assert error.details == {"d": "***"}
 
 
-def test_words_are_no_secrets() -> None:
-    """A short value stays, since it could stand anywhere; of a key's id the end stays, as the vendor's CLI shows it."""
+def test_short_values_are_not_secrets() -> None:
+    """A short value could be in any text; the end of a key id is kept, as in the vendor's CLI."""
     learn("disk", None, "")
     learn_id("KEY")
     learn_id("LTAI0123456789abcdef")
     assert conceal("disk KEY LTAI0123456789abcdef") == "disk KEY ***def"
 
 
-def test_secrets_of_a_url_and_of_a_file(tmp_path: Path) -> None:
-    """The password, long pieces of path and query; the whole of a small file. What can't be read is passed over."""
+def test_secrets_are_learned_from_a_url_and_a_file(tmp_path: Path) -> None:
+    """They are the password, long pieces of path and query, and the text of a small file. A missing file is ignored."""
     learn_url("https://user:password1@host/keys/0123456789abcdef?name=fedcba9876543210")
     assert conceal("password1 host keys 0123456789abcdef fedcba9876543210") == "*** host keys *** ***"
     (tmp_path / "token").write_text("token-of-a-file\n")

@@ -20,8 +20,8 @@ from aliyun_import.errors import (
 from aliyun_import.events import CallRetried, Event
 from aliyun_import.retry import DEFAULT, PATIENT, Retrier, RetryPolicy, add_retries, without_retries
 from aliyun_import.services import Identity, ImageService, InstanceService, ObjectStore, RoleService, Services
+from tests.clocks import SteeredClock
 from tests.rows import each_row
-from tests.steered import SteeredClock
 
 UNREACHABLE = ("connection-refused", "connect-timed-out", "host-unknown", "proxy-failed", "tls-failed")
 PROTOCOLS = {
@@ -43,39 +43,39 @@ CALLS = [
 def transient(retry_after_s: float | None = None, *, code: str = "service-unwell") -> TransientError:
     """Return a transient failure."""
     kind = ServiceUnreachable if code in UNREACHABLE else TransientError
-    return kind("Unwell.", code=code, remedy=None, retry_after_s=retry_after_s)
+    return kind("Unavailable.", code=code, remedy=None, retry_after_s=retry_after_s)
 
 
 @each_row("kind", [AccessError, RefusedError, Interrupted])
-def test_what_is_final_is_not_retried(kind: type[AliyunImportError]) -> None:
-    """Only transient failures are tried again."""
+def test_final_errors_are_not_retried(kind: type[AliyunImportError]) -> None:
+    """Only transient failures are."""
     assert DEFAULT.wait_s(kind("No.", code="no", remedy=None), 1) is None
 
 
 @each_row("policy", [DEFAULT, PATIENT])
-def test_the_attempts_end(policy: RetryPolicy) -> None:
+def test_the_number_of_attempts_is_bounded(policy: RetryPolicy) -> None:
     """The last attempt is followed by none."""
     assert policy.wait_s(transient(), policy.attempts - 1) is not None
     assert policy.wait_s(transient(), policy.attempts) is None
 
 
 @given(st.integers(1, DEFAULT.attempts - 1), st.floats(0, 1, exclude_max=True))
-def test_the_wait_stays_in_its_window(attempt: int, share: float) -> None:
-    """The window doubles up to a last one, and the wait is any share of it."""
+def test_the_wait_is_within_its_window(attempt: int, share: float) -> None:
+    """The window doubles up to a maximum, and the wait is a random share of it."""
     wait = replace(DEFAULT, jitter=lambda: share).wait_s(transient(), attempt)
     assert wait is not None
     assert 0 <= wait <= min(DEFAULT.last_window_s, 2 ** (attempt - 1))
 
 
-def test_the_services_wish_is_a_lower_bound() -> None:
-    """A service's own retry_after_s is kept."""
+def test_the_requested_wait_is_a_lower_bound() -> None:
+    """A service states it as retry_after_s."""
     half = replace(DEFAULT, jitter=lambda: 0.5)
     assert half.wait_s(transient(30.0), 1) == 30.0
     assert half.wait_s(transient(0.1), 3) == 2.0
 
 
-def test_an_event_has_the_limit_that_applies() -> None:
-    """Before the first answer that is the limit of the first contact, which is lower."""
+def test_an_event_has_the_applicable_limit_of_attempts() -> None:
+    """Before the first answer of the service the limit is lower."""
     retried: list[Event] = []
 
     def call() -> None:
@@ -88,7 +88,7 @@ def test_an_event_has_the_limit_that_applies() -> None:
 
 
 def test_every_wait_is_emitted_before_it_begins() -> None:
-    """The waits pass through the clock of the context, and the answer comes out."""
+    """The waits use the clock of the context, and the answer is returned."""
     clock = SteeredClock()
     failures = [transient(5.0), transient(7.0)]
     retried: list[tuple[CallRetried, int]] = []
@@ -105,14 +105,14 @@ def test_every_wait_is_emitted_before_it_begins() -> None:
     assert Retrier(Context(clock=clock, emit=emit))(call, "ans", suffix="wer") == "answer"
     assert clock.slept == [5.0, 7.0]
     assert retried == [
-        (CallRetried(attempt=1, attempts=8, wait_s=5.0, reason="Unwell."), 0),
-        (CallRetried(attempt=2, attempts=8, wait_s=7.0, reason="Unwell."), 1),
+        (CallRetried(attempt=1, attempts=8, wait_s=5.0, reason="Unavailable."), 0),
+        (CallRetried(attempt=2, attempts=8, wait_s=7.0, reason="Unavailable."), 1),
     ]
 
 
 @each_row("code", sorted(UNREACHABLE))
 def test_before_the_first_answer_there_are_few_attempts(code: str) -> None:
-    """A wrong endpoint is reported within seconds; a service that answered once gets all attempts."""
+    """A wrong endpoint is reported within seconds; a service that has answered gets all attempts."""
     clock = SteeredClock()
     retry = Retrier(Context(clock=clock))
     assert attempts_of(retry, code) == DEFAULT.first_contact_attempts == 3
@@ -121,15 +121,15 @@ def test_before_the_first_answer_there_are_few_attempts(code: str) -> None:
     assert attempts_of(retry, code) == DEFAULT.attempts == 8
 
 
-def test_any_answer_is_a_contact() -> None:
-    """A service that answers that it is busy is there: from then on, and at once."""
+def test_an_error_of_the_service_counts_as_an_answer() -> None:
+    """From then on all attempts are made."""
     retry = Retrier(Context(clock=SteeredClock()))
     assert attempts_of(retry, "throttled") == DEFAULT.attempts
     assert attempts_of(retry, "connection-refused") == DEFAULT.attempts
 
 
 def attempts_of(retry: Retrier, code: str) -> int:
-    """Return the number of attempts of a call that always fails; its last error comes out as it was."""
+    """Return the number of attempts of a call that always fails, and assert that its last error is raised."""
     failures: list[TransientError] = []
 
     def call() -> None:
@@ -142,8 +142,8 @@ def attempts_of(retry: Retrier, code: str) -> int:
     return len(failures)
 
 
-class Flaky:
-    """A service each of whose calls fails, then returns the arguments that it got."""
+class FlakyService:
+    """A service whose methods fail at the first call, and return their arguments at later ones."""
 
     bucket = "disks"
 
@@ -160,30 +160,30 @@ class Flaky:
         return call
 
 
-def flaky_services() -> tuple[dict[str, Flaky], Services]:
-    """Return services that fail once at each call, and the bundle of them."""
-    flaky = {field: Flaky() for field in PROTOCOLS}
+def flaky_services() -> tuple[dict[str, FlakyService], Services]:
+    """Return services whose methods fail at the first call, by name and as Services."""
+    by_name = {field: FlakyService() for field in PROTOCOLS}
     bundle: Any = Services(
-        identity=flaky["identity"],
-        store=lambda _: flaky["store"],
-        roles=flaky["roles"],
-        images=flaky["images"],
-        instances=flaky["instances"],
+        identity=by_name["identity"],
+        store=lambda _: by_name["store"],
+        roles=by_name["roles"],
+        images=by_name["images"],
+        instances=by_name["instances"],
     )
-    return flaky, bundle
+    return by_name, bundle
 
 
 def arguments_of(field: str, name: str) -> tuple[list[str], dict[str, str]]:
-    """Return an argument for each parameter of a call, as it may be passed."""
+    """Return positional and keyword arguments for all parameters of a method."""
     parameters = list(inspect.signature(vars(PROTOCOLS[field])[name]).parameters.values())[1:]
     positional = [one.name for one in parameters if one.kind is not one.KEYWORD_ONLY]
     return positional, {one.name: one.name for one in parameters if one.kind is one.KEYWORD_ONLY}
 
 
 @each_row(("field", "name"), CALLS)
-def test_each_call_passes_its_arguments_and_is_repeated_or_not(field: str, name: str) -> None:
-    """All calls are repeated, except those that their callers repeat."""
-    flaky, services = flaky_services()
+def test_each_method_passes_its_arguments_and_is_retried(field: str, name: str) -> None:
+    """Except for the methods that their callers repeat."""
+    by_name, services = flaky_services()
     clock = SteeredClock()
     retrying = add_retries(services, Context(clock=clock))
     service = retrying.store("disks") if field == "store" else getattr(retrying, field)
@@ -192,7 +192,7 @@ def test_each_call_passes_its_arguments_and_is_repeated_or_not(field: str, name:
         with pytest.raises(TransientError):
             getattr(service, name)(*positional, **named)
     got = getattr(service, name)(*positional, **named)
-    assert flaky[field].calls == [name, name]
+    assert by_name[field].calls == [name, name]
     assert got is None or got == (tuple(positional), named)
     assert len(clock.slept) == (0 if name in ONCE else 1)
 
@@ -204,17 +204,17 @@ def test_retries_are_added_once() -> None:
     assert add_retries(retrying, Context(clock=SteeredClock())) is retrying
 
 
-def test_a_caller_can_do_without_retries() -> None:
-    """`without_retries` returns the wrapped service, or a service without retries itself."""
-    flaky, services = flaky_services()
+def test_without_retries_returns_the_wrapped_service() -> None:
+    """A service without retries is returned itself."""
+    by_name, services = flaky_services()
     retrying = add_retries(services, Context(clock=SteeredClock()))
-    assert without_retries(retrying.images) is flaky["images"]
-    assert without_retries(retrying.store("disks")) is flaky["store"]
-    assert without_retries(flaky["roles"]) is flaky["roles"]
+    assert without_retries(retrying.images) is by_name["images"]
+    assert without_retries(retrying.store("disks")) is by_name["store"]
+    assert without_retries(by_name["roles"]) is by_name["roles"]
 
 
-def test_all_buckets_are_one_service() -> None:
-    """An answer for one bucket of OSS is a contact for every other bucket."""
+def test_an_answer_of_one_bucket_counts_for_all_buckets() -> None:
+    """They belong to one service."""
     attempts: list[str] = []
 
     class Store:

@@ -1,4 +1,4 @@
-"""Tests of tables of cases: every wrong row is named, and a test gets the fixtures that it asks for."""
+"""Tests of tables of cases: every wrong row is reported, and a test can have fixtures."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ import pytest
 from tests.rows import each_row
 
 
-def test_every_wrong_row_is_named() -> None:
-    """Whether an assertion fails, an error comes out, or one is missing; the rows after it are checked too."""
+def test_every_wrong_row_is_reported() -> None:
+    """The failure is a wrong assertion, an error, or a missing error; the following rows are tested, too."""
 
     @each_row(("number", "expected"), [(1, 1), (2, 3), (4, 4), (5, 6)])
     def equal(number: int, expected: int) -> None:
@@ -26,8 +26,8 @@ def test_every_wrong_row_is_named() -> None:
         no_number()
 
 
-def test_a_row_may_have_a_name() -> None:
-    """Where its values are no name; a row that skips does not skip the others."""
+def test_a_row_may_have_an_id() -> None:
+    """A row that skips does not skip the others."""
 
     @each_row("number", [1, pytest.param(2, id="two"), 3])
     def one(number: int) -> None:
@@ -52,7 +52,7 @@ def test_a_table_without_rows_is_refused() -> None:
 
 
 @each_row("name", ["a", "b"])
-def test_a_row_is_passed_beside_the_fixtures(name: str, tmp_path: Path) -> None:
-    """All rows share them."""
+def test_rows_and_fixtures_can_be_combined(name: str, tmp_path: Path) -> None:
+    """All rows share the fixtures."""
     (tmp_path / name).touch()
     assert (tmp_path / "a").exists()

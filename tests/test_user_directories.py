@@ -13,7 +13,7 @@ BOTH = [state_directory, config_directory]
 
 
 @pytest.mark.parametrize("directory", BOTH)
-def test_they_are_below_the_home(
+def test_the_directories_are_below_the_home_or_in_xdg_variables(
     directory: Callable[[], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Or where the environment says."""
@@ -27,8 +27,10 @@ def test_they_are_below_the_home(
 
 
 @pytest.mark.parametrize("directory", BOTH)
-def test_a_user_without_a_home_has_none(directory: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A container's `--user 54321` makes one: without HOME, and without an entry in passwd."""
+def test_a_user_without_a_home_gets_a_fixed_directory(
+    directory: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container with `--user 54321` has neither HOME nor an entry in passwd."""
 
     def unknown(uid: int) -> pwd.struct_passwd:
         raise KeyError(uid)

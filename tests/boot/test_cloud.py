@@ -42,11 +42,11 @@ from aliyun_import.sandbox.core.state import AccessKey, Clock, Settings
 from aliyun_import.sandbox.ecs import instances as sandbox_instances
 from aliyun_import.sandbox.ecs.state import Ecs, Instance, Network
 from aliyun_import.sandbox.server import Sandbox
+from tests.clocks import SandboxClock, steered_context
 from tests.cloud import adapters
 from tests.rows import each_row
 from tests.sandbox.prepared import mapping, prepare
 from tests.sandbox.vendor_sdk import call
-from tests.steered import SandboxClock, steered_context
 
 VSWITCH, GROUP = "vsw-sandbox-cn-hangzhou-a", "sg-sandbox-cn-hangzhou"
 OPTIONS = CloudBootOptions(vswitch_id=VSWITCH, security_group_id=GROUP)

@@ -16,10 +16,10 @@ from aliyun_import.sandbox.guests import machine
 from aliyun_import.sandbox.guests.host import Host
 from aliyun_import.sandbox.server import Sandbox
 from tests.boot.tiny import write_guest
+from tests.clocks import SandboxClock
 from tests.cloud import adapters
 from tests.sandbox.prepared import mapping, prepare, put
 from tests.sandbox.vendor_sdk import call
-from tests.steered import SandboxClock
 
 pytestmark = [
     pytest.mark.qemu,

@@ -18,9 +18,9 @@ from aliyun_import.model.objects import RemotePart
 from aliyun_import.model.roles import Policy
 from aliyun_import.retry import add_retries
 from aliyun_import.services import Services
+from tests.clocks import SteeredClock
 from tests.cloud import adapters, servers
 from tests.rows import each_row
-from tests.steered import SteeredClock
 
 PAGE = b"<!DOCTYPE html><html><head><title>Blocked</title></head><body>Blocked by \x1b[31mpolicy {host}</body></html>"
 CODES = frozenset(ErrorCode)

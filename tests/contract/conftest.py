@@ -1,4 +1,4 @@
-"""Clouds of the contract tests: a sandbox, the in-memory doubles, or the real one if the environment names it."""
+"""Services of the contract tests: a sandbox, in memory, or a real account if the environment names one."""
 
 import json
 import os
@@ -56,11 +56,11 @@ class Cloud:
         return self.services.identity
 
     def key(self, name: str) -> str:
-        """Return a key that is this test's own."""
+        """Return the key of an object of this test."""
         return self.prefix + name
 
     def finish_imports(self) -> None:
-        """Let a minute pass, in which imports finish."""
+        """Finish the running imports."""
         if self.sandbox is not None:
             self.sandbox.clock.advance(60)
         elif isinstance(self.images, ScriptedImages):
@@ -68,10 +68,10 @@ class Cloud:
 
 
 class MemoryIdentity:
-    """Identity in memory."""
+    """In-memory Identity."""
 
     def whoami(self) -> CallerIdentity:
-        """Return the owner of the bucket in memory."""
+        """Return the owner of the in-memory bucket."""
         return CallerIdentity(account_id="1000000000000000", arn="acs:ram::1000000000000000:root")
 
 
@@ -86,7 +86,7 @@ def _in_sandbox(sandbox: Sandbox) -> Cloud:
 
 
 def _in_memory() -> Cloud:
-    """Return the doubles of the other tests, which must keep the same contract."""
+    """Return the in-memory services of other tests, which must keep the same contract."""
     store = ScriptedStore()
     allow = {"Version": "1", "Statement": [{"Effect": "Allow", "Action": list(OSS_ROLE.actions), "Resource": "*"}]}
     none: Any = None  # no instance is started in memory
@@ -114,18 +114,18 @@ def _in_account() -> Cloud:
 
 @pytest.fixture(params=["sandbox", "memory", pytest.param("account", marks=pytest.mark.slow)])
 def cloud(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cloud]:
-    """Yield a cloud whose bucket exists, and remove what the test made in it."""
+    """Yield services with a bucket, and remove the objects of the test in a real account."""
     if request.param == "memory":
         yield _in_memory()
     elif request.param == "account":
-        ours = _in_account()
-        yield ours
-        for upload in ours.store.list_uploads(ours.prefix):
-            ours.store.abort(upload.key, upload.upload_id)
-        for one in ours.store.list_objects(ours.prefix):
-            ours.store.delete(one.key)
+        account = _in_account()
+        yield account
+        for upload in account.store.list_uploads(account.prefix):
+            account.store.abort(upload.key, upload.upload_id)
+        for one in account.store.list_objects(account.prefix):
+            account.store.delete(one.key)
     else:
         with Sandbox.start(tmp_path / "sandbox") as sandbox:
-            ours = _in_sandbox(sandbox)
-            ours.store.create_bucket()
-            yield ours
+            account = _in_sandbox(sandbox)
+            account.store.create_bucket()
+            yield account

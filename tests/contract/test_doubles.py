@@ -1,4 +1,4 @@
-"""In-memory services have methods of their Protocols, as those are."""
+"""Tests that the in-memory services have the signatures of their Protocols."""
 
 import inspect
 
@@ -9,12 +9,13 @@ from tests.upload.scripted_store import ScriptedStore
 
 
 @each_row(
-    ("double", "protocol"), [(ScriptedImages, ImageService), (ScriptedRoles, RoleService), (ScriptedStore, ObjectStore)]
+    ("service", "protocol"),
+    [(ScriptedImages, ImageService), (ScriptedRoles, RoleService), (ScriptedStore, ObjectStore)],
 )
-def test_a_double_has_the_signatures_of_its_protocol(double: type, protocol: type) -> None:
-    """What a caller may pass, and what it gets, is the same."""
+def test_an_in_memory_service_has_the_signatures_of_its_protocol(service: type, protocol: type) -> None:
+    """Parameters and return types are equal."""
     methods = dict(inspect.getmembers(protocol, inspect.isfunction))
-    shared = [name for name in methods if hasattr(double, name) and not name.startswith("_")]
+    shared = [name for name in methods if hasattr(service, name) and not name.startswith("_")]
     assert len(shared) > 5
     for name in shared:
-        assert inspect.signature(getattr(double, name)) == inspect.signature(methods[name]), name
+        assert inspect.signature(getattr(service, name)) == inspect.signature(methods[name]), name

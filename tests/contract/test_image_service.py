@@ -27,8 +27,8 @@ def _call(cloud: Cloud, name: str = "contract-image") -> ImportCall:
     return ImportCall(request=request, mappings=(mapping,), client_token=f"token-{name}", tags={"contract": "yes"})
 
 
-def _ready(cloud: Cloud) -> None:
-    """Make what an import needs."""
+def _prepare_import(cloud: Cloud) -> None:
+    """Create the role and the object of an import; skip the test in a real account."""
     if cloud.is_real:
         pytest.skip("imports an image")
     cloud.roles.create_role(NAME, trust_policy=TRUST, description="for tests")
@@ -49,12 +49,12 @@ def _image(cloud: Cloud, image_id: str) -> Image:
 
 
 def test_the_region_is_listed(cloud: Cloud) -> None:
-    """The account's regions hold the one that the tests run in."""
+    """The regions of the account contain that of the tests."""
     assert cloud.region in cloud.images.regions()
 
 
-def test_what_is_not_there_is_none(cloud: Cloud) -> None:
-    """Unknown tasks and images are no errors."""
+def test_missing_tasks_and_images_are_none(cloud: Cloud) -> None:
+    """They are no errors."""
     images = cloud.images
     assert images.task("t-contractnobody") is None
     assert images.image("m-contractnobody") is None
@@ -63,18 +63,18 @@ def test_what_is_not_there_is_none(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize("spelling", ["DRYRUN.SUCCESS", "DryRunOperation"])
-def test_a_dry_run_that_would_pass_is_none(cloud: Cloud, spelling: str) -> None:
-    """In both spellings of the ImportImage page; nothing is started."""
-    _ready(cloud)
+def test_a_successful_dry_run_returns_none(cloud: Cloud, spelling: str) -> None:
+    """The code has two spellings in the documentation; nothing is started."""
+    _prepare_import(cloud)
     if cloud.sandbox is not None:
         cloud.sandbox.state.configure(dry_run_code=spelling)
     assert cloud.images.import_image(replace(_call(cloud), dry_run=True)) is None
     assert cloud.images.tasks() == ()
 
 
-def test_an_import_from_beginning_to_end(cloud: Cloud) -> None:
-    """Task and image can be followed in every status until the image is available, and found by name and tag."""
-    _ready(cloud)
+def test_an_import_can_be_followed_to_its_end(cloud: Cloud) -> None:
+    """Task and image are readable in every status, and the image is found by name and tag."""
+    _prepare_import(cloud)
     images, started = cloud.images, _started(cloud)
     assert started.request_id
     task = images.task(started.task_id)
@@ -98,16 +98,16 @@ def test_an_import_from_beginning_to_end(cloud: Cloud) -> None:
     assert images.images(tags={"contract": "no"}) == ()
 
 
-def test_the_same_token_begins_one_import(cloud: Cloud) -> None:
-    """A call that is repeated with its client token answers with the same ids."""
-    _ready(cloud)
+def test_the_same_client_token_starts_one_import(cloud: Cloud) -> None:
+    """A repeated call returns the same ids."""
+    _prepare_import(cloud)
     first, second = _started(cloud), _started(cloud)
     assert (first.task_id, first.image_id) == (second.task_id, second.image_id)
 
 
 def test_a_taken_name_is_refused(cloud: Cloud) -> None:
-    """The name of an image that is there is "image-name-taken"."""
-    _ready(cloud)
+    """The name of an existing image is "image-name-taken"."""
+    _prepare_import(cloud)
     _started(cloud)
     cloud.finish_imports()
     with pytest.raises(RefusedError) as caught:
@@ -116,8 +116,8 @@ def test_a_taken_name_is_refused(cloud: Cloud) -> None:
     assert "contract-image" in caught.value.summary
 
 
-def test_a_role_that_ecs_does_not_see(cloud: Cloud) -> None:
-    """Its absence is "role-not-visible"."""
+def test_a_role_that_ecs_does_not_see_has_its_error(cloud: Cloud) -> None:
+    """It is "role-not-visible"."""
     if cloud.sandbox is None:
         pytest.skip("needs an account without the role")
     cloud.store.put(cloud.key("disk.raw"), bytes(MIB))
@@ -128,8 +128,8 @@ def test_a_role_that_ecs_does_not_see(cloud: Cloud) -> None:
 
 
 def test_a_task_is_cancelled(cloud: Cloud) -> None:
-    """A running one ends as Deleted; one that is over refuses."""
-    _ready(cloud)
+    """A running task becomes Deleted; a task that has ended is "task-over"."""
+    _prepare_import(cloud)
     started = _started(cloud)
     cloud.images.cancel_task(started.task_id)
     task = cloud.images.task(started.task_id)
@@ -141,8 +141,8 @@ def test_a_task_is_cancelled(cloud: Cloud) -> None:
 
 
 def test_an_image_is_renamed_and_deleted(cloud: Cloud) -> None:
-    """Under its new name it is found, and deleted once or twice it is gone."""
-    _ready(cloud)
+    """It is found by its new name; a second deletion is no error."""
+    _prepare_import(cloud)
     started = _started(cloud)
     cloud.finish_imports()
     cloud.images.rename_image(started.image_id, name="contract-renamed")

@@ -9,16 +9,16 @@ from aliyun_import.services import ObjectStore
 from tests.cloud.adapters import Body
 from tests.contract.conftest import Cloud
 
-PART = b"0123456789abcdef" * (8 * KIB)  # 128 KiB: more than the least that a part may have
-ODD = "a b+c%2F&=ä中.raw"
+PART = b"0123456789abcdef" * (8 * KIB)  # 128 KiB: larger than the minimum part
+SPECIAL_KEY = "a b+c%2F&=ä中.raw"
 
 
 def _send(store: ObjectStore, key: str, upload_id: str, number: int, data: bytes = PART) -> object:
     return store.send_part(key, upload_id, number=number, body=Body([data]))
 
 
-def test_the_bucket_tells_what_it_is(cloud: Cloud) -> None:
-    """Region, owner, class and encryption are those of the bucket."""
+def test_bucket_info_describes_the_bucket(cloud: Cloud) -> None:
+    """It has region, owner and encryption."""
     info = cloud.store.bucket_info()
     assert info is not None
     assert (info.name, info.region, info.encryption) == (cloud.bucket, cloud.region, None)
@@ -26,18 +26,18 @@ def test_the_bucket_tells_what_it_is(cloud: Cloud) -> None:
     assert cloud.store.bucket == cloud.bucket
 
 
-def test_a_small_object_goes_there_and_back(cloud: Cloud) -> None:
-    """What was put is read again, whole and in ranges, with its CRC-64, its metadata and an odd key."""
-    store, key = cloud.store, cloud.key(ODD)
+def test_a_small_object_is_written_and_read(cloud: Cloud) -> None:
+    """It is read whole and in ranges, with CRC-64, metadata and a key of special characters."""
+    store, key = cloud.store, cloud.key(SPECIAL_KEY)
     assert store.head(key) is None
     put = store.put(key, b"hello", metadata={"push": "42"})
-    there = store.head(key)
-    assert there is not None
-    assert (there.key, there.size_bytes, there.crc64) == (key, 5, crc64.xz(b"hello"))
-    assert (there.etag, there.crc64, there.size_bytes) == (put.etag, put.crc64, put.size_bytes)
-    assert there.metadata["push"] == put.metadata["push"] == "42"
-    assert there.storage_class == "Standard"
-    assert there.last_modified_s
+    stored = store.head(key)
+    assert stored is not None
+    assert (stored.key, stored.size_bytes, stored.crc64) == (key, 5, crc64.xz(b"hello"))
+    assert (stored.etag, stored.crc64, stored.size_bytes) == (put.etag, put.crc64, put.size_bytes)
+    assert stored.metadata["push"] == put.metadata["push"] == "42"
+    assert stored.storage_class == "Standard"
+    assert stored.last_modified_s
     assert store.read(key) == b"hello"
     assert store.read(key, start=1, length=3) == b"ell"
     assert store.read(key, start=3) == b"lo"
@@ -63,7 +63,7 @@ def test_an_existing_object_is_replaced(cloud: Cloud) -> None:
     assert store.read(key) == b"two"
 
 
-def test_an_object_is_removed_once_or_twice(cloud: Cloud) -> None:
+def test_a_second_deletion_is_no_error(cloud: Cloud) -> None:
     """Removing what is not there is fine."""
     store, key = cloud.store, cloud.key("small")
     store.put(key, b"x")
@@ -72,21 +72,21 @@ def test_an_object_is_removed_once_or_twice(cloud: Cloud) -> None:
     assert store.head(key) is None
 
 
-def test_objects_are_listed_by_key(cloud: Cloud) -> None:
-    """Those below the prefix, and no others, with size and ETag, odd keys as they are."""
+def test_objects_are_listed_in_the_order_of_keys(cloud: Cloud) -> None:
+    """Only those below the prefix are listed, with size and ETag and unchanged keys."""
     store = cloud.store
-    for name in ("list/b", "list/a", f"list/{ODD}", "other"):
+    for name in ("list/b", "list/a", f"list/{SPECIAL_KEY}", "other"):
         store.put(cloud.key(name), b"four")
     found = store.list_objects(cloud.key("list/"))
-    assert [one.key for one in found] == sorted(cloud.key(name) for name in ("list/b", "list/a", f"list/{ODD}"))
+    assert [one.key for one in found] == sorted(cloud.key(name) for name in ("list/b", "list/a", f"list/{SPECIAL_KEY}"))
     assert {one.size_bytes for one in found} == {4}
     assert {one.etag for one in found} == {store.put(cloud.key("other"), b"four").etag}
     assert store.list_objects(cloud.key("nothing/")) == ()
 
 
 def test_parts_make_an_object(cloud: Cloud) -> None:
-    """Sent and copied parts, listed with their CRCs, become an object whose CRC-64 and size are those of the bytes."""
-    store, key, source = cloud.store, cloud.key(ODD), cloud.key("source")
+    """Sent and copied parts are listed with their CRCs, and the object has the CRC-64 and the size of their bytes."""
+    store, key, source = cloud.store, cloud.key(SPECIAL_KEY), cloud.key("source")
     base = store.put(source, b"-" + PART + b"-")
     upload_id = store.start_upload(key, metadata={"push": "42"})
     sent = store.send_part(key, upload_id, number=1, body=Body([PART[:1000], PART[1000:]]))
@@ -110,7 +110,7 @@ def test_parts_make_an_object(cloud: Cloud) -> None:
 
 
 def test_a_part_that_is_sent_again_counts_once(cloud: Cloud) -> None:
-    """The later bytes of a number replace the earlier ones."""
+    """The later part with a number replaces the earlier one."""
     store, key = cloud.store, cloud.key("disk.raw")
     upload_id = store.start_upload(key)
     _send(store, key, upload_id, 1, b"first")
@@ -118,9 +118,9 @@ def test_a_part_that_is_sent_again_counts_once(cloud: Cloud) -> None:
     assert [part.etag for part in store.list_parts(key, upload_id)] == [second.etag]
 
 
-def test_unfinished_uploads_are_found(cloud: Cloud) -> None:
-    """They are listed below their prefix with their id and their beginning, until they are aborted."""
-    store, key = cloud.store, cloud.key(ODD)
+def test_unfinished_uploads_are_listed(cloud: Cloud) -> None:
+    """They are listed below their prefix, with id and start time, until they are aborted."""
+    store, key = cloud.store, cloud.key(SPECIAL_KEY)
     upload_id = store.start_upload(key)
     found = store.list_uploads(cloud.prefix)
     assert [(one.key, one.upload_id) for one in found] == [(key, upload_id)]
@@ -130,8 +130,8 @@ def test_unfinished_uploads_are_found(cloud: Cloud) -> None:
     assert store.list_uploads(cloud.prefix) == ()
 
 
-def test_an_upload_that_is_gone_is_named_so_by_every_call(cloud: Cloud) -> None:
-    """Sending, copying, listing and completing say "upload-vanished"; aborting once more is fine."""
+def test_a_missing_upload_is_the_same_error_for_every_call(cloud: Cloud) -> None:
+    """It is "upload-vanished"; a second abort is no error."""
     store, key = cloud.store, cloud.key("disk.raw")
     source = store.put(cloud.key("source"), PART)
     upload_id = store.start_upload(key)
@@ -151,7 +151,7 @@ def test_an_upload_that_is_gone_is_named_so_by_every_call(cloud: Cloud) -> None:
 
 
 def test_a_base_that_changed_is_not_copied(cloud: Cloud) -> None:
-    """A source with another ETag, and one that is gone, are refused as "base-changed"."""
+    """A source with another ETag, and a missing one, are "base-changed"."""
     store, key, source = cloud.store, cloud.key("disk.raw"), cloud.key("source")
     old = store.put(source, PART)
     upload_id = store.start_upload(key)
@@ -170,7 +170,7 @@ def test_a_base_that_changed_is_not_copied(cloud: Cloud) -> None:
     assert changed.value.code == gone.value.code == "base-changed"
 
 
-def test_completing_overwrites_only_if_requested(cloud: Cloud) -> None:
+def test_complete_overwrites_only_if_requested(cloud: Cloud) -> None:
     """An existing object refuses the complete unless `overwrite` is set."""
     store, key = cloud.store, cloud.key("disk.raw")
     store.put(key, b"there")
@@ -184,19 +184,19 @@ def test_completing_overwrites_only_if_requested(cloud: Cloud) -> None:
 
 
 def test_a_part_with_another_etag_is_not_completed(cloud: Cloud) -> None:
-    """A complete that names bytes which are not there is refused."""
+    """Complete refuses parts with bytes that are not on the server."""
     store, key = cloud.store, cloud.key("disk.raw")
     upload_id = store.start_upload(key)
     store.send_part(key, upload_id, number=1, body=Body([PART]))
     other = store.send_part(key, upload_id, number=2, body=Body([b"other"]))
-    lie = type(other)(number=1, size_bytes=other.size_bytes, etag=other.etag, crc64=other.crc64)
+    forged = type(other)(number=1, size_bytes=other.size_bytes, etag=other.etag, crc64=other.crc64)
     with pytest.raises(RefusedError) as caught:
-        store.complete(key, upload_id, (lie,))
+        store.complete(key, upload_id, (forged,))
     assert caught.value.code == "part-missing"
 
 
 def test_the_abort_rule_is_added_once(cloud: Cloud) -> None:
-    """A rule that serves is left alone. (Not in an account: a real bucket's rules are its owner's.)"""
+    """A sufficient rule is kept. The test does not change the rules of a real bucket."""
     if cloud.is_real:
         pytest.skip("changes the rules of the bucket")
     assert cloud.store.ensure_abort_rule(prefix="aliyun-import/", days=7)

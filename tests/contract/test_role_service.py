@@ -18,31 +18,31 @@ TRUST = json.dumps(
 )
 
 
-def test_the_caller_is_known(cloud: Cloud) -> None:
-    """An account id, and an ARN that holds it."""
-    me = cloud.identity.whoami()
-    assert me.account_id.isdigit()
-    assert me.account_id in me.arn
+def test_whoami_returns_account_id_and_arn(cloud: Cloud) -> None:
+    """The ARN contains the account id."""
+    caller = cloud.identity.whoami()
+    assert caller.account_id.isdigit()
+    assert caller.account_id in caller.arn
 
 
-def test_a_role_that_is_not_there(cloud: Cloud) -> None:
+def test_a_missing_role_is_none(cloud: Cloud) -> None:
     """It is None, which is no error."""
     assert cloud.roles.role("aliyun-import-contract-nobody") is None
 
 
 def test_the_system_policy_can_be_read(cloud: Cloud) -> None:
-    """Its document lets the role read objects."""
+    """Its document permits to read objects."""
     document = json.loads(cloud.roles.policy_document(SYSTEM))
     actions = [action for statement in document["Statement"] for action in statement["Action"]]
     assert "oss:GetObject" in actions
 
 
-def test_a_role_is_made_and_found(cloud: Cloud) -> None:
-    """Made once; the second time says who was faster; its trust policy can be replaced and policies attached."""
+def test_a_role_is_created_and_read(cloud: Cloud) -> None:
+    """A second creation is "role-exists"; the trust policy can be replaced and policies attached."""
     if cloud.is_real:
         pytest.skip("makes a role")
     roles = cloud.roles
-    made = roles.create_role(NAME, trust_policy=TRUST, description="lets ECS read disks")
+    made = roles.create_role(NAME, trust_policy=TRUST, description="permits ECS to read disks")
     assert roles.role(NAME) == made
     assert (made.name, json.loads(made.trust_policy)) == (NAME, json.loads(TRUST))
     assert made.arn.lower().endswith(f":role/{NAME}".lower())

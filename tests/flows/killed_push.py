@@ -25,7 +25,7 @@ from aliyun_import.model.request import ImportRequest
 from aliyun_import.push.options import PushOptions, PushResult
 from aliyun_import.push.push import push
 from aliyun_import.services import Services
-from tests.steered import SandboxClock
+from tests.clocks import SandboxClock
 
 ATTRIBUTES = ("bucket", "endpoint")
 

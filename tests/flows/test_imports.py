@@ -11,9 +11,9 @@ from aliyun_import.sandbox.core.rpc_errors import fault
 from aliyun_import.sandbox.ecs.state import Ecs
 from aliyun_import.sandbox.ram.state import Ram
 from aliyun_import.sandbox.server import Sandbox
+from tests.clocks import import_calls
 from tests.flows.commands import Commands
 from tests.flows.disks import write_disk
-from tests.steered import import_calls
 
 
 def images(sandbox: Sandbox) -> dict[str, str]:

@@ -6,11 +6,11 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from aliyun_import.sandbox.server import Sandbox
+from tests.clocks import import_calls
 from tests.disk import build
 from tests.disk.fixtures import image
 from tests.disk.guest_disks import debian_disk
 from tests.flows.commands import Commands
-from tests.steered import import_calls
 
 
 @pytest.fixture

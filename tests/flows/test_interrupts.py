@@ -11,9 +11,9 @@ from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.ecs.state import Ecs
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
+from tests.clocks import import_calls
 from tests.flows.commands import Commands
 from tests.flows.fork_server import Forked
-from tests.steered import import_calls
 
 LIMIT_S = 60
 

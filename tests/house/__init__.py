@@ -1,1 +1,1 @@
-"""House tests: what holds for the code base as a whole."""
+"""Tests of the structure of the whole package."""

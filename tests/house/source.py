@@ -1,4 +1,4 @@
-"""What the modules of the package consist of. No tree is kept: garbage collections would go through its many nodes."""
+"""Outlines of the modules of the package. Syntax trees are not kept, because their nodes slow garbage collection."""
 
 import ast
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ FILES = tuple(sorted(PACKAGE.rglob("*.py")))
 
 @dataclass(frozen=True)
 class Outline:
-    """A module without its expressions. `imports` has a name that is imported from a module as `module.name`."""
+    """Docstring, imports and functions of a module. A name imported from a module is `module.name` in `imports`."""
 
     docstring: str | None
     statements: int
     imports: frozenset[str]
     functions: tuple[tuple[str, int], ...]
-    """Each function with its lines, the docstring not counted."""
+    """Each function with its number of lines without the docstring."""
 
 
 @cache
@@ -40,7 +40,7 @@ def nodes_of(path: Path) -> Iterator[ast.AST]:
 
 
 def _statements(node: ast.AST) -> Iterator[ast.stmt]:
-    """Yield the statements below a node, without imports for types alone: they are not carried out."""
+    """Yield the statements below a node, without those for type checking, which are not executed."""
     for block in ("body", "orelse", "handlers", "cases", "finalbody"):
         inner = getattr(node, block, ())
         if block == "body" and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":

@@ -1,4 +1,4 @@
-"""Structure of the package: layers, sizes, siblings."""
+"""Tests of the structure of the package: layers, sizes, siblings."""
 
 import re
 from collections import Counter
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.house.source import FILES, PACKAGE, outline_of
 
-# Package or module -> what it may import of this package, besides itself. docs/architecture.md draws the same.
+# Package or module -> the others that it may import. docs/architecture.md has the same as a figure.
 BOTTOM = {"error_codes", "errors", "limits", "model", "redact", "sizes", "system_limits", "user_directories"}
 BELOW_STAGES = BOTTOM | {"events", "context", "services", "journal", "retry", "disk"}
 STAGES = {"checks", "account", "role", "upload", "image", "cleanup"}
@@ -58,7 +58,7 @@ def _name(path: Path) -> str:
 
 
 def _imports(path: Path) -> Iterator[str]:
-    """Yield the modules that a module imports, a name imported from a package as that module."""
+    """Yield the modules that a module imports; for a name of a module, that module."""
     for name in outline_of(path).imports:
         yield name if name in MODULES or name.rpartition(".")[0] not in MODULES else name.rpartition(".")[0]
 
@@ -79,19 +79,19 @@ def test_imports_go_down_only() -> None:
     assert not wrong
 
 
-def test_no_import_cycle() -> None:
-    """The modules import each other in one direction, imports within functions included."""
+def test_there_is_no_import_cycle() -> None:
+    """Imports within functions count, too."""
     graph = {_name(path): set(_imports(path)) & MODULES - {_name(path), "aliyun_import"} for path in FILES}
     tuple(TopologicalSorter(graph).static_order())
 
 
-def test_inner_init_files_hold_a_docstring_only() -> None:
-    """Re-exports make import cycles; one imports the leaf."""
+def test_inner_init_files_have_only_a_docstring() -> None:
+    """Re-exports cause import cycles."""
     inner = [path for path in FILES if path.name == "__init__.py" and path.parent != PACKAGE]
     assert [path for path in inner if outline_of(path).statements != 1] == []
 
 
-def test_one_module_of_the_command_line_knows_the_sandbox() -> None:
+def test_one_module_of_the_command_line_imports_the_sandbox() -> None:
     """Only one module of cli/ starts the sandbox."""
     users = {
         path.name
@@ -107,8 +107,8 @@ def test_every_module_is_short_and_documented() -> None:
     assert [path for path in FILES if path.read_text().count("\n") > MAX_MODULE_LINES] == []
 
 
-def test_every_function_fits_a_screen() -> None:
-    """At most 60 lines a function, its docstring not counted."""
+def test_every_function_has_at_most_60_lines() -> None:
+    """The docstring is not counted."""
     long = [
         f"{path.relative_to(PACKAGE)}:{name}"
         for path in FILES
@@ -118,14 +118,14 @@ def test_every_function_fits_a_screen() -> None:
     assert not long
 
 
-def test_no_folder_is_crowded() -> None:
+def test_no_folder_has_more_than_20_modules() -> None:
     """A folder has a bounded number of modules."""
     crowded = {str(folder): count for folder, count in Counter(path.parent for path in FILES).items()}
     assert {folder: count for folder, count in crowded.items() if count > MAX_SIBLINGS} == {}
 
 
 def test_the_paths_in_the_docs_exist() -> None:
-    """Every path of the package that a page of the docs names is there."""
+    """They are paths of the package, the docs and the tests."""
     root = PACKAGE.parent
     named = {
         (page.name, path)

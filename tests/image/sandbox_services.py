@@ -5,9 +5,9 @@ from aliyun_import.events import Emit
 from aliyun_import.retry import add_retries
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
+from tests.clocks import SteeredClock
 from tests.cloud import adapters
 from tests.image.scripted_services import context_of
-from tests.steered import SteeredClock
 
 
 class SandboxServices:

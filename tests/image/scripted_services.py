@@ -24,8 +24,8 @@ from aliyun_import.model.request import BootMode, DiskMapping, DiskRequest, Impo
 from aliyun_import.model.roles import Policy, Role
 from aliyun_import.retry import Retrier, with_retries
 from aliyun_import.services import ImageService
+from tests.clocks import SteeredClock
 from tests.partial import Partial
-from tests.steered import SteeredClock
 
 REGION = "cn-hangzhou"
 TAGS = {PUSH_ID_TAG: "push-1", DISK_DIGEST_TAG: "digest-1"}

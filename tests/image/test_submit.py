@@ -15,6 +15,7 @@ from aliyun_import.image.submit import (
 )
 from aliyun_import.limits import MAX_TOKEN_CHARS
 from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG, StartedImport, TaskStatus
+from tests.clocks import SteeredClock
 from tests.image.scripted_services import (
     STARTED,
     EventRecorder,
@@ -29,7 +30,6 @@ from tests.image.scripted_services import (
     task,
 )
 from tests.rows import each_row
-from tests.steered import SteeredClock
 
 
 def start(

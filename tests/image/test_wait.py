@@ -16,6 +16,7 @@ from aliyun_import.errors import (
 from aliyun_import.events import ImageCheckProgress, ImportProgress, Noted, Warned
 from aliyun_import.image.wait import FAILURE_LIMIT_S, pause_s, wait, wait_for_check
 from aliyun_import.model.image import Image, TaskStatus
+from tests.clocks import SteeredClock
 from tests.image.scripted_services import (
     REGION,
     EventRecorder,
@@ -28,7 +29,6 @@ from tests.image.scripted_services import (
     task,
 )
 from tests.rows import each_row
-from tests.steered import SteeredClock
 
 
 def wait_for(

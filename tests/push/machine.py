@@ -17,9 +17,9 @@ from aliyun_import.push.push import push
 from aliyun_import.retry import add_retries
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
+from tests.clocks import import_calls
 from tests.image.sandbox_services import SandboxServices
 from tests.image.scripted_services import EventRecorder
-from tests.steered import import_calls
 
 SMALL_DISK_BYTES = 1 << 20
 SECTOR = 512

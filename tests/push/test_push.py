@@ -33,9 +33,9 @@ from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
 from aliyun_import.services import ImageService
 from aliyun_import.upload.context import TransferOptions
+from tests.clocks import SteeredClock, import_calls
 from tests.flows.disks import write_disk
 from tests.push.machine import SMALL_DISK_BYTES, Machine, write_small_disk
-from tests.steered import SteeredClock, import_calls
 
 
 def test_a_push_ends_in_an_image_and_leaves_nothing(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -23,9 +23,9 @@ from aliyun_import.role.spec import (
     role_policy,
     user_policy,
 )
+from tests.clocks import SteeredClock
 from tests.image.scripted_services import EventRecorder, ScriptedRoles, connection_lost, permission_denied
 from tests.rows import each_row
-from tests.steered import SteeredClock
 
 NAME = OSS_ROLE.default_name
 SYSTEM = Policy(name=OSS_ROLE.system_policy, type="System")

@@ -8,9 +8,9 @@ import pytest
 from aliyun_import.context import Clock
 from aliyun_import.errors import Interrupted
 from aliyun_import.sandbox.server import Sandbox
+from tests.clocks import SandboxClock, steered_context
 from tests.sandbox.prepared import mapping, prepare
 from tests.sandbox.vendor_sdk import call
-from tests.steered import SandboxClock, steered_context
 
 
 def test_polling_an_import_of_hours_takes_no_time(sandbox: Sandbox) -> None:

@@ -15,7 +15,7 @@ from aliyun_import.upload.transfer.concurrency import (
     ConcurrencyController,
     RateLimiter,
 )
-from tests.steered import SteeredClock
+from tests.clocks import SteeredClock
 
 
 @given(st.integers(1_000, 10**9), st.lists(st.integers(1, 300_000), min_size=1, max_size=200))

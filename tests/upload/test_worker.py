@@ -11,7 +11,7 @@ from aliyun_import.disk.disk import Disk, open_disk
 from aliyun_import.errors import DiskError, Interrupted
 from aliyun_import.upload.crc64 import crc64
 from aliyun_import.upload.transfer.worker import RangeBody, crc64_of_range
-from tests.steered import SteeredClock
+from tests.clocks import SteeredClock
 
 CONTENT = os.urandom(1_000_000)
 

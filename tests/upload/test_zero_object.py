@@ -18,7 +18,7 @@ from aliyun_import.model.objects import UploadedObject
 from aliyun_import.upload.context import TransferOptions, UploadContext
 from aliyun_import.upload.plan import ZERO_SOURCES
 from aliyun_import.upload.zero_object import ensure_zero_object, remove_all_zero_objects, shared_zero_stem, zero_key
-from tests.steered import SteeredClock
+from tests.clocks import SteeredClock
 from tests.upload.scripted_store import ScriptedStore, no_hook
 from tests.upload.test_resume import kill_at
 from tests.upload.upload_setup import UNIT, Killed, UploadSetup

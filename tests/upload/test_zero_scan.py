@@ -16,8 +16,8 @@ from aliyun_import.errors import Interrupted
 from aliyun_import.events import Event, SurveyProgress
 from aliyun_import.limits import GIB, KIB, MIB, TIB
 from aliyun_import.upload.zero_scan import DIGEST_BYTES, MIN_BLOCK_BYTES, DataMap, block_bytes_for, scan_zeros
+from tests.clocks import SteeredClock
 from tests.rows import each_row
-from tests.steered import SteeredClock
 
 BLOCK = 4 * KIB
 BLOCK_BYTES = MIN_BLOCK_BYTES

@@ -18,7 +18,7 @@ from aliyun_import.services import ObjectStore
 from aliyun_import.upload.context import TransferOptions, UploadRequest
 from aliyun_import.upload.plan import Preview
 from aliyun_import.upload.upload import preview_upload, upload_disk
-from tests.steered import SteeredClock
+from tests.clocks import SteeredClock
 from tests.upload.scripted_store import ScriptedStore
 
 UNIT = 256 * KIB

@@ -15,7 +15,7 @@ from tests.cli.render.test_failure import ERROR
 from tests.cli.render.test_push import RESULT
 from tests.cli.render.test_text import ALL_EVENTS, sample
 from tests.rows import each_row
-from tests.schemas import shipped, validate
+from tests.schemas import package_schema, validate
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -24,7 +24,7 @@ def test_the_schema_is_current_and_valid() -> None:
     """Run `python docs/generate_schema.py` after a change of a document or an event."""
     generated = runpy.run_path(str(ROOT / "docs" / "generate_schema.py"))["text"]()
     assert (ROOT / "aliyun_import" / "schema.json").read_text() == generated
-    Draft202012Validator.check_schema(shipped())
+    Draft202012Validator.check_schema(package_schema())
 
 
 @each_row("event", ALL_EVENTS)
@@ -32,7 +32,7 @@ def test_every_event_matches_it(event: type) -> None:
     """With all its fields and no others."""
     document = json.loads(json.dumps(event_document(sample(event)), default=str))
     validate(document)
-    Draft202012Validator(shipped()).validate(document)
+    Draft202012Validator(package_schema()).validate(document)
 
 
 def test_results_and_errors_match_it() -> None:
@@ -44,7 +44,7 @@ def test_results_and_errors_match_it() -> None:
 def test_a_reader_accepts_new_fields() -> None:
     """Fields may be added: the schema that is shipped forbids none."""
     document = {**failure_document(ERROR), "new": 1}
-    Draft202012Validator(shipped()).validate(json.loads(json.dumps(document)))
+    Draft202012Validator(package_schema()).validate(json.loads(json.dumps(document)))
     with pytest.raises(AssertionError, match="new"):
         validate(document)
 
@@ -53,7 +53,7 @@ def test_every_command_has_its_result_in_it() -> None:
     """Each that takes --output, except the one that prints a policy in the language of RAM."""
     described = {
         command
-        for one in shipped()["$defs"].values()
+        for one in package_schema()["$defs"].values()
         for command in one.get("properties", {}).get("command", {}).get("enum", [])
     }
 

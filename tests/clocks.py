@@ -1,11 +1,11 @@
-"""Clock whose waits advance the time of a sandbox, so that a whole push runs without waiting.
+"""Clocks whose waits take no real time, so that a whole push runs without waiting.
 
 In one process:
 
     context = steered_context(sandbox)              # sandbox.state.configure(import_s=3600.0) costs no time
     push(request, options, cloud, context)
 
-A process of its own takes SandboxClock.over_http(url), which advances the sandbox through its control plane.
+Another process uses SandboxClock.over_http(url), which advances the sandbox through its control plane.
 """
 
 import json
@@ -23,8 +23,8 @@ from aliyun_import.sandbox.server import Sandbox
 class SteeredClock:
     """A Clock on which time passes only by sleeping. Thread-safe.
 
-    `slept` are the waits; `advance` is called with each (the clock of a sandbox, say). With `interrupt_at_s` the wait
-    that reaches it ends in Interrupted.
+    `slept` has the waits; `advance` is called with each, for example to advance the clock of a sandbox. The wait that
+    reaches `interrupt_at_s` raises Interrupted.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class SteeredClock:
         return self.elapsed_s
 
     def sleep(self, seconds: float) -> None:
-        """Let the time pass at once; raises Interrupted where it was ordered."""
+        """Advance the time at once. Raise Interrupted at `interrupt_at_s`."""
         with self._lock:
             self.slept.append(seconds)
             self.elapsed_s += max(0.0, seconds)
@@ -58,8 +58,8 @@ class SteeredClock:
 class SandboxClock:
     """A Clock that advances a sandbox instead of waiting. Thread-safe.
 
-    Its times are the machine's plus what was slept, like those of the sandbox. A wait takes one millisecond of real
-    time, so that a thread that polls yields to the others.
+    Its times are those of the machine plus the slept time, like those of the sandbox. A wait takes one millisecond of
+    real time, so that a thread that polls yields to the others.
     """
 
     def __init__(self, advance: Callable[[float], None], *, cancel: threading.Event | None = None) -> None:
@@ -90,7 +90,7 @@ class SandboxClock:
         return time.monotonic() + self.slept_s
 
     def sleep(self, seconds: float) -> None:
-        """Advance the sandbox; raises Interrupted when the run is cancelled."""
+        """Advance the sandbox. Raise Interrupted when the run is cancelled."""
         if self._cancel.is_set():
             raise interrupted()
         with self._lock:
@@ -107,5 +107,5 @@ def steered_context(sandbox: Sandbox, *, emit: Emit = ignore, cancel: threading.
 
 
 def import_calls(sandbox: Sandbox) -> list[LoggedRequest]:
-    """Return the calls of ImportImage that were to import: not the dry run before the upload."""
+    """Return the calls of ImportImage without the dry run before the upload."""
     return [entry for entry in sandbox.requests.entries("ImportImage") if "DryRun=true" not in entry.target]
