@@ -58,8 +58,8 @@ def kernel(**places: DriverPlace) -> Kernel:
 
 
 def entry(**changes: Any) -> BootEntry:
-    """Return a valid entry of GRUB's menu with the given changes."""
-    good = BootEntry(
+    """Return a valid entry of a GRUB menu with the given changes."""
+    default = BootEntry(
         loader="grub",
         where="/boot/grub/grub.cfg:6",
         kernel="/boot/vmlinuz-6.1.0",
@@ -69,12 +69,12 @@ def entry(**changes: Any) -> BootEntry:
         initramfs_found=True,
         root_found=True,
     )
-    return replace(good, **changes)
+    return replace(default, **changes)
 
 
 def guest(**changes: Any) -> GuestReport:
     """Return a Debian without faults with the given changes."""
-    good = GuestReport(
+    default = GuestReport(
         os_type=OsType.LINUX,
         os_release=OsRelease(id="debian", name="Debian GNU/Linux", version_id="12", pretty_name="Debian 12"),
         architecture=Architecture.X86_64,
@@ -106,12 +106,12 @@ def guest(**changes: Any) -> GuestReport:
             passwd=Evidence(what="passwd", where="/usr/bin/passwd"),
         ),
     )
-    return replace(good, **changes)
+    return replace(default, **changes)
 
 
 def report(**changes: Any) -> DiskReport:
     """Return the report of a 40 GiB disk that boots with BIOS and whose guest was not read, with the given changes."""
-    good = DiskReport(
+    default = DiskReport(
         path=Path("disk.raw"),
         container="raw",
         format=DiskFormat.RAW,
@@ -121,21 +121,21 @@ def report(**changes: Any) -> DiskReport:
         partitions=(ROOT,),
         boot=BIOS,
     )
-    return replace(good, **changes)
+    return replace(default, **changes)
 
 
 def request(**changes: Any) -> ImportRequest:
     """Return a request for one disk without options, with the given changes."""
-    good = ImportRequest(region="cn-hangzhou", disks=(DiskRequest(path=Path("disk.raw")),), name="debian-12")
-    return replace(good, **changes)
+    default = ImportRequest(region="cn-hangzhou", disks=(DiskRequest(path=Path("disk.raw")),), name="debian-12")
+    return replace(default, **changes)
 
 
-def findings(disk: DiskReport, asked: ImportRequest | None = None, *, is_system: bool = True) -> dict[str, Finding]:
+def findings(disk: DiskReport, requested: ImportRequest | None = None, *, is_system: bool = True) -> dict[str, Finding]:
     """Run all checks of a disk, and return the findings by id. Assert that each is as its check declares."""
-    asked = asked or request()
+    requested = requested or request()
     if not is_system:
-        asked = replace(asked, disks=(*asked.disks, *asked.disks))
-    found = run_disk_checks(disk, asked, index=0 if is_system else 1)
+        requested = replace(requested, disks=(*requested.disks, *requested.disks))
+    found = run_disk_checks(disk, requested, index=0 if is_system else 1)
     for finding in found:
         assert finding.severity in find_check(finding.rule).severities
         assert finding.source == find_check(finding.rule).source

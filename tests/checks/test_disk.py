@@ -16,13 +16,13 @@ from tests.rows import each_row
 BLANK: dict[str, Any] = {"table": TableKind.NONE, "partitions": (), "boot": BootEvidence()}
 
 
-def test_a_good_disk_has_no_finding() -> None:
-    """A disk without faults has no finding: false alarms are the main risk."""
+def test_a_disk_without_faults_has_no_finding() -> None:
+    """False positives are the main risk of the checks."""
     assert findings(report()) == {}
 
 
 def test_a_disk_whose_guest_could_not_be_read_is_not_blocked() -> None:
-    """Boot code and an active partition are enough, whatever the partition holds."""
+    """Boot code and an active partition are sufficient, independent of the contents of the partition."""
     unread = replace(ROOT, filesystem="", uuid="")
     found = findings(report(partitions=(unread,), virtual_bytes=2 * GIB, file_bytes=2 * GIB))
     assert {finding.severity for finding in found.values()} <= {Severity.NOTE, Severity.UNKNOWN}
@@ -115,7 +115,7 @@ def test_an_unreadable_esp_is_unknown_and_not_a_failure() -> None:
 
 
 @each_row(
-    ("boot", "asked", "blocks"),
+    ("boot", "requested", "blocks"),
     [
         (BIOS, BootMode.UEFI, True),
         (UEFI, BootMode.BIOS, True),
@@ -125,9 +125,9 @@ def test_an_unreadable_esp_is_unknown_and_not_a_failure() -> None:
         (replace(UEFI, bios=BIOS.bios), BootMode.BIOS, False),
     ],
 )
-def test_a_boot_mode_that_contradicts_the_disk_blocks(boot: BootEvidence, asked: BootMode, blocks: bool) -> None:
+def test_a_boot_mode_that_contradicts_the_disk_blocks(boot: BootEvidence, requested: BootMode, blocks: bool) -> None:
     """A UEFI disk imported as BIOS imports without error and never boots."""
-    assert ("boot-mode-contradicts" in findings(report(boot=boot), request(boot_mode=asked))) is blocks
+    assert ("boot-mode-contradicts" in findings(report(boot=boot), request(boot_mode=requested))) is blocks
 
 
 def test_both_modes_need_evidence_of_both() -> None:
@@ -170,8 +170,8 @@ def test_an_os_type_that_contradicts_the_disk_blocks() -> None:
 @each_row("is_system", [True, False])
 def test_requested_size_and_format_must_match_the_disk(is_system: bool) -> None:
     """A size below the virtual size and a format the file does not have block, for data disks too."""
-    asked = request(disks=(DiskRequest(path=Path("disk.raw"), format=DiskFormat.VHD, size_gib=39),))
-    found = findings(report(), asked, is_system=is_system)
+    requested = request(disks=(DiskRequest(path=Path("disk.raw"), format=DiskFormat.VHD, size_gib=39),))
+    found = findings(report(), requested, is_system=is_system)
     assert {name: finding.severity for name, finding in found.items()} == {
         "requested-size-too-small": Severity.BLOCKS,
         "requested-format-differs": Severity.BLOCKS,
@@ -209,13 +209,13 @@ def test_a_hibernated_linux_is_found() -> None:
 def test_the_layout_of_the_root_is_checked() -> None:
     """A root that is not last, swap, LVM and a root too large for its partition have a finding each."""
     swap = replace(ROOT, number=2, start_bytes=39 * GIB, filesystem="swap", type_name="Linux swap")
-    good = guest()
-    assert good.root is not None
-    moved = guest(root=replace(good.root, volume="vg/root", size_bytes=50 * GIB))
+    plain = guest()
+    assert plain.root is not None
+    moved = guest(root=replace(plain.root, volume="vg/root", size_bytes=50 * GIB))
     found = findings(report(partitions=(ROOT, swap), guest=moved))
     warned = {name for name, finding in found.items() if finding.severity is Severity.WARNS}
     assert warned == {"root-not-last", "swap-partition", "root-on-lvm"}
-    larger = guest(root=replace(good.root, size_bytes=50 * GIB))
+    larger = guest(root=replace(plain.root, size_bytes=50 * GIB))
     assert findings(report(guest=larger))["root-larger-than-partition"].severity is Severity.BLOCKS
 
 
@@ -248,23 +248,23 @@ def test_a_root_on_an_unsupported_file_system_warns() -> None:
 def test_customized_linux_requires_a_size_and_a_directory() -> None:
     """Only this platform needs more than 5 GiB, and /aliyun_custom_image on a first partition that ECS can write."""
     small = report(virtual_bytes=5 * GIB, guest=guest(custom_image_directory=False))
-    asked = request(platform="Customized Linux")
-    found = findings(small, asked)
+    requested = request(platform="Customized Linux")
+    found = findings(small, requested)
     assert found["customized-linux-size"].severity is Severity.BLOCKS
     assert found["customized-linux-directory"].severity is Severity.WARNS
     assert not {name for name in findings(small) if name.startswith("customized")}
     ready = report(guest=guest(custom_image_directory=True))
-    assert set(findings(ready, asked)) == {"platform-contradicts"}
+    assert set(findings(ready, requested)) == {"platform-contradicts"}
     xfs = replace(ready, partitions=(replace(ROOT, filesystem="xfs"),))
-    assert "xfs" in findings(xfs, asked)["customized-linux-directory"].message
+    assert "xfs" in findings(xfs, requested)["customized-linux-directory"].message
 
 
 def test_metadata_by_token_requires_a_cloud_init_that_supports_it() -> None:
     """The check applies to v2 only: v1, the default, works with every version."""
-    asked = request(imds_support="v2")
-    assert findings(report(guest=guest()), asked)["imds-v2-cloud-init"].severity is Severity.WARNS
+    requested = request(imds_support="v2")
+    assert findings(report(guest=guest()), requested)["imds-v2-cloud-init"].severity is Severity.WARNS
     newer = guest(cloud_init=CloudInit(where="/usr/bin/cloud-init", version="23.2.2", enabled=True, growpart=True))
-    assert findings(report(guest=newer), asked) == {}
+    assert findings(report(guest=newer), requested) == {}
     assert findings(report(guest=guest()), request(imds_support="v1")) == {}
 
 

@@ -40,9 +40,9 @@ EVIDENCE = Evidence(what="seen", where="/etc/file:7")
 
 def root(**changes: Any) -> RootFileSystem:
     """Return a root file system without faults with the given changes."""
-    good = guest().root
-    assert good is not None
-    return replace(good, **changes)
+    default = guest().root
+    assert default is not None
+    return replace(default, **changes)
 
 
 def mounted(spec: str, *options: str, found: bool | None = True, type_: str = "ext4", at: str = "/srv") -> FstabEntry:
@@ -57,7 +57,7 @@ def tied(kind: TieKind, what: str) -> GuestReport:
 
 def windows(**changes: Any) -> GuestReport:
     """Return a Windows Server without faults with the given changes."""
-    good = WindowsFacts(
+    default = WindowsFacts(
         product="Windows Server 2022 Standard",
         build=20348,
         client=False,
@@ -71,7 +71,7 @@ def windows(**changes: Any) -> GuestReport:
         boot_files=("Boot/BCD on partition 1",),
         dirty=False,
     )
-    return GuestReport(os_type=OsType.WINDOWS, windows=replace(good, **changes))
+    return GuestReport(os_type=OsType.WINDOWS, windows=replace(default, **changes))
 
 
 CASES: list[tuple[str, Severity, GuestReport]] = [
@@ -274,8 +274,8 @@ def _also_expected(rule: str, system: GuestReport) -> dict[str, Severity]:
 
 
 @each_row("system", [guest(), windows(), windows(build=3790, service_pack="Service Pack 1", boot_files=())])
-def test_a_good_system_has_no_finding(system: GuestReport) -> None:
-    """A system without faults has no finding."""
+def test_a_system_without_faults_has_no_finding(system: GuestReport) -> None:
+    """A current Debian and two versions of Windows have no finding."""
     assert findings(report(guest=system)) == {}
 
 
@@ -308,8 +308,8 @@ def test_a_good_system_has_no_finding(system: GuestReport) -> None:
         ("a kernel without modules", guest(kernels=(), unknowns=(), boot_entries=(entry(),))),
     ],
 )
-def test_what_is_valid_or_not_known_has_no_finding(situation: str, system: GuestReport) -> None:
-    """Nothing is concluded from what is usual or not known."""
+def test_valid_and_unknown_facts_have_no_finding(situation: str, system: GuestReport) -> None:
+    """Usual configurations and facts that could not be read are not faults."""
     assert findings(report(guest=system)) == {}
 
 
@@ -341,9 +341,9 @@ def test_checks_of_the_guest_are_for_the_system_disk_only() -> None:
 
 def test_only_the_default_kernel_counts() -> None:
     """Another kernel without drivers has no finding; a default kernel without drivers blocks."""
-    good, bad = replace(kernel(), default=True), kernel(virtio_blk=DriverPlace.MODULE)
-    assert findings(report(guest=guest(os_release=ROCKY, kernels=(good, bad)))) == {}
-    swapped = (replace(bad, default=True), replace(good, default=False))
+    default, bad = replace(kernel(), default=True), kernel(virtio_blk=DriverPlace.MODULE)
+    assert findings(report(guest=guest(os_release=ROCKY, kernels=(default, bad)))) == {}
+    swapped = (replace(bad, default=True), replace(default, default=False))
     assert findings(report(guest=guest(os_release=ROCKY, kernels=swapped)))["virtio-drivers"].severity is BLOCKS
 
 
@@ -418,7 +418,7 @@ def test_the_evidence_has_file_and_line() -> None:
     assert enforcing["selinux"].where == "/etc/file:7"
 
 
-def test_free_space_is_judged_by_its_amount() -> None:
+def test_free_space_is_checked_by_its_amount() -> None:
     """A small root that is nearly full by percent, but has space for the first boot, has no finding."""
     assert findings(report(guest=guest(root=root(size_bytes=20 * GIB, free_bytes=200 * MIB)))) == {}
 

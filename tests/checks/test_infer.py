@@ -43,7 +43,7 @@ def test_everything_is_inferred_from_the_disk() -> None:
 
 def test_options_of_the_user_are_kept() -> None:
     """Options are unchanged, have the user as origin, and have no evidence on the disk."""
-    given = {
+    options = {
         "boot_mode": BootMode.BIOS,
         "architecture": Architecture.I386,
         "os_type": OsType.LINUX,
@@ -54,21 +54,21 @@ def test_options_of_the_user_are_kept() -> None:
         "license_type": "BYOL",
         "description": "a disk",
     }
-    asked = request(disks=(DiskRequest(path=Path("disk.raw"), format=DiskFormat.QCOW2, size_gib=100),), **given)
-    inferred = infer_parameters(report(boot=UEFI, guest=guest()), asked)
-    assert inferred.parameters == {"format": DiskFormat.QCOW2, "size_gib": 100, **given}
+    requested = request(disks=(DiskRequest(path=Path("disk.raw"), format=DiskFormat.QCOW2, size_gib=100),), **options)
+    inferred = infer_parameters(report(boot=UEFI, guest=guest()), requested)
+    assert inferred.parameters == {"format": DiskFormat.QCOW2, "size_gib": 100, **options}
     assert {value.origin for value in inferred.values.values()} == {Origin.USER}
     assert inferred.evidence == ()
-    assert inferred.merged_into(asked) == asked
+    assert inferred.merged_into(requested) == requested
 
 
 def test_a_request_is_completed_disk_by_disk() -> None:
     """The system disk adds parameters of the image and its own; a data disk adds only its own."""
-    asked = request(disks=(DiskRequest(path=Path("a")), DiskRequest(path=Path("b"))))
+    requested = request(disks=(DiskRequest(path=Path("a")), DiskRequest(path=Path("b"))))
     system, data = report(guest=guest()), report(format=DiskFormat.VHD, virtual_bytes=GIB, boot=UEFI)
-    merged = infer_parameters(system, asked).merged_into(asked)
-    merged = infer_parameters(data, asked, index=1).merged_into(merged)
-    assert (merged.boot_mode, merged.platform, merged.name) == (BootMode.BIOS, "Debian", asked.name)
+    merged = infer_parameters(system, requested).merged_into(requested)
+    merged = infer_parameters(data, requested, index=1).merged_into(merged)
+    assert (merged.boot_mode, merged.platform, merged.name) == (BootMode.BIOS, "Debian", requested.name)
     assert [(disk.format, disk.size_gib) for disk in merged.disks] == [(DiskFormat.RAW, 40), (DiskFormat.VHD, 1)]
 
 
@@ -85,14 +85,16 @@ def test_the_requested_platform_determines_the_os_type() -> None:
 )
 def test_the_size_is_rounded_up(virtual_bytes: int, index: int, size_gib: int) -> None:
     """The size is never less than the virtual size, and at least 5 GiB for a system disk."""
-    asked = request(disks=(DiskRequest(path=Path("a")), DiskRequest(path=Path("b"))))
-    assert infer_parameters(report(virtual_bytes=virtual_bytes), asked, index=index).parameters["size_gib"] == size_gib
+    requested = request(disks=(DiskRequest(path=Path("a")), DiskRequest(path=Path("b"))))
+    assert (
+        infer_parameters(report(virtual_bytes=virtual_bytes), requested, index=index).parameters["size_gib"] == size_gib
+    )
 
 
 def test_a_data_disk_determines_no_parameter_of_the_image() -> None:
     """Only the system disk determines how the image boots."""
-    asked = request(disks=(DiskRequest(path=Path("a")), DiskRequest(path=Path("b"))))
-    inferred = infer_parameters(report(boot=UEFI, guest=guest()), asked, index=1)
+    requested = request(disks=(DiskRequest(path=Path("a")), DiskRequest(path=Path("b"))))
+    inferred = infer_parameters(report(boot=UEFI, guest=guest()), requested, index=1)
     assert inferred.parameters == {"format": DiskFormat.RAW, "size_gib": 40}
 
 
@@ -103,7 +105,7 @@ def test_unknown_parameters_are_left_to_the_service() -> None:
 
 
 @each_row(
-    "asked",
+    "requested",
     [
         {"platform": "FreeBSD"},
         {"platform": "Customized Linux"},
@@ -111,9 +113,9 @@ def test_unknown_parameters_are_left_to_the_service() -> None:
         {"platform": "Windows Server 2019"},
     ],
 )
-def test_the_check_of_the_service_is_requested_only_where_it_is_supported(asked: dict[str, Any]) -> None:
+def test_the_check_of_the_service_is_requested_only_where_it_is_supported(requested: dict[str, Any]) -> None:
     """It is not requested for platforms whose images the service does not check."""
-    assert "detection_strategy" not in infer_parameters(report(boot=UEFI, guest=None), request(**asked)).parameters
+    assert "detection_strategy" not in infer_parameters(report(boot=UEFI, guest=None), request(**requested)).parameters
 
 
 def test_a_disk_with_both_boot_modes_has_the_default_of_its_architecture() -> None:

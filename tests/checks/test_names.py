@@ -1,4 +1,4 @@
-"""Tests of the services' naming rules, and of names made to keep them."""
+"""Tests of the services' naming rules, and of default names."""
 
 import sys
 
@@ -67,7 +67,7 @@ def test_undocumented_names_are_doubtful_and_not_refused(name: str) -> None:
         ("x" * 300 + ".raw", "x" * 128),
     ],
 )
-def test_a_name_is_made_from_the_files_name(path: str, expected: str) -> None:
+def test_the_default_name_is_derived_from_the_file_name(path: str, expected: str) -> None:
     """Suffixes are removed, invalid characters become hyphens, and an invalid beginning is prefixed."""
     assert default_name(path) == expected
 
@@ -82,10 +82,10 @@ PIECES = st.one_of(
 @given(st.lists(PIECES, max_size=200).map("".join))
 def test_a_default_name_is_always_valid(path: str) -> None:
     """For any file name the result is valid without doubt, and always the same."""
-    made = default_name(path)
-    assert name_problem(made) is None
-    assert name_doubt(made) is None
-    assert default_name(path) == made
+    name = default_name(path)
+    assert name_problem(name) is None
+    assert name_doubt(name) is None
+    assert default_name(path) == name
 
 
 @each_row("bucket", ["abc", "a-b", "1ab", "a" * 63])

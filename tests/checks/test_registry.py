@@ -24,7 +24,7 @@ def test_no_two_checks_have_the_same_id() -> None:
 
 @each_row("declared", CHECKS)
 def test_every_check_is_declared_completely(declared: Check) -> None:
-    """People read what is checked, why, how severe it is and which document requires it."""
+    """Explanations have what is checked, why, the severity, and the document that requires it."""
     assert declared.explanation.endswith((".", "`."))
     assert declared.source
     assert declared.severities
@@ -64,12 +64,12 @@ def test_a_check_is_declared_where_it_is_written() -> None:
 
 
 def test_a_parameter_with_choices_needs_no_check_of_its_own() -> None:
-    """The check is made from the declaration of the parameter, under the name of its option."""
+    """The check is derived from the declaration of the parameter, with the name of its option as id."""
     assert {one.option.removeprefix("--") for one in parameters() if one.choices} <= known_ids()
 
 
 def test_a_parameter_is_inferred_if_and_only_if_its_declaration_has_it() -> None:
-    """Help texts and docs are made from the declarations."""
+    """Help texts and docs are generated from the declarations."""
     assert set(INFERENCES) == {one.name for one in parameters() if one.inferred}
 
 

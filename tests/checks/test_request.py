@@ -81,7 +81,7 @@ def test_a_plain_request_has_no_findings() -> None:
         ({"disks": tuple(replace(DISK, path=Path(f"{number}.raw")) for number in range(18))}, "disk-count"),
     ],
 )
-def test_what_the_service_would_refuse_blocks(fields: dict[str, Any], rule: str) -> None:
+def test_values_that_the_service_refuses_block(fields: dict[str, Any], rule: str) -> None:
     """Each is found before the upload, blocks, and has a remedy."""
     findings = found(**fields)
     assert set(findings) == {rule}
@@ -107,7 +107,7 @@ def test_what_the_service_would_refuse_blocks(fields: dict[str, Any], rule: str)
         ({"detection_strategy": "Standard", "platform": "FreeBSD"}, "detection-platform"),
     ],
 )
-def test_what_the_service_may_accept_warns(fields: dict[str, Any], rule: str) -> None:
+def test_values_that_the_service_may_accept_warn(fields: dict[str, Any], rule: str) -> None:
     """Values that are not on a list that grows, and undocumented combinations, are not refused."""
     findings = found(**fields)
     assert set(findings) == {rule}
@@ -138,7 +138,7 @@ def test_what_the_service_may_accept_warns(fields: dict[str, Any], rule: str) ->
         {"disks": tuple(replace(DISK, path=Path(f"{number}.raw")) for number in range(17))},
     ],
 )
-def test_what_the_service_accepts_has_no_finding(fields: dict[str, Any]) -> None:
+def test_values_that_the_service_accepts_have_no_finding(fields: dict[str, Any]) -> None:
     """The widest documented limit applies."""
     assert found(**fields) == {}
 
@@ -206,7 +206,7 @@ def test_vmdk_warns_that_it_requires_an_invitation() -> None:
     assert disk(format=DiskFormat.VMDK)["disk-format-vmdk"].severity is Severity.WARNS
 
 
-def test_a_disk_that_is_given_twice_warns() -> None:
+def test_a_repeated_disk_warns() -> None:
     """The same disk twice is nearly always a mistake."""
     assert found(disks=(DISK, DISK))["disk-twice"].severity is Severity.WARNS
 

@@ -217,8 +217,10 @@ def _presigned(client: oss.Client, in_bucket: dict[str, str]) -> Iterator[Step]:
     k = {**in_bucket, "key": "signed/x"}
 
     def sent(request: Any, **options: Any) -> requests.Response:
-        made = client.presign(request)
-        answer = requests.request(made.method, made.url, headers=dict(made.signed_headers or {}), timeout=10, **options)
+        presigned = client.presign(request)
+        answer = requests.request(
+            presigned.method, presigned.url, headers=dict(presigned.signed_headers or {}), timeout=10, **options
+        )
         answer.raise_for_status()
         return answer
 

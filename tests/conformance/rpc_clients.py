@@ -95,10 +95,10 @@ def tea_steps(sandbox: Sandbox) -> Iterator[Step]:
         kind = getattr(models, f"{action}Request", None)
         if kind is None:  # GetCallerIdentity has no request class
             return method().body.to_map()
-        request, given = kind().from_map(parameters), {_flat(name) for name in parameters}
+        request, given_names = kind().from_map(parameters), {_flat(name) for name in parameters}
         for name in vars(request):
             # from_map sets missing parameters to empty lists; the constructor, which users call, does not.
-            if _flat(name) not in given:
+            if _flat(name) not in given_names:
                 setattr(request, name, None)
         return method(request).body.to_map()
 

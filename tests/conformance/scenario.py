@@ -162,8 +162,8 @@ CALLS: tuple[Call, ...] = (
 def filled(value: Any, saved: dict[str, str]) -> Any:
     """Return parameters with each "{name}" replaced by its saved value."""
     if isinstance(value, str):
-        for name, given in saved.items():
-            value = value.replace(f"{{{name}}}", given)
+        for name, text in saved.items():
+            value = value.replace(f"{{{name}}}", text)
         return value
     if isinstance(value, list):
         return [filled(each, saved) for each in value]

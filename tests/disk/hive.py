@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 Value = str | int | tuple[str, ...]
 Keys = Mapping[str, Mapping[str, Value]]
-_BIN_AT = 4096
 _STRING, _NUMBER, _STRINGS = 1, 4, 7
 
 

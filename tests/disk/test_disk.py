@@ -228,11 +228,11 @@ def loop_device(tmp_path: Path) -> Iterator[Path]:
     if os.geteuid() != 0 or not shutil.which("losetup"):
         pytest.skip("needs root and losetup")
     path = write(tmp_path / "backing", bytes(1 * MIB) + b"disk" + bytes(3 * MIB - 4))
-    made = subprocess.run(["losetup", "--find", "--show", path], capture_output=True, text=True, check=False)
-    if made.returncode:
-        pytest.skip(f"no loop device: {made.stderr}")
-    yield Path(made.stdout.strip())
-    subprocess.run(["losetup", "--detach", made.stdout.strip()], check=True)
+    attached = subprocess.run(["losetup", "--find", "--show", path], capture_output=True, text=True, check=False)
+    if attached.returncode:
+        pytest.skip(f"no loop device: {attached.stderr}")
+    yield Path(attached.stdout.strip())
+    subprocess.run(["losetup", "--detach", attached.stdout.strip()], check=True)
 
 
 @pytest.mark.root

@@ -14,7 +14,6 @@ Tree = dict[str, "bytes | Link"]
 
 ROOT_UUID = "11111111-2222-4333-8444-555555555501"
 BOOT_UUID = "11111111-2222-4333-8444-555555555502"
-ESP_UUID = "AB12-CD34"
 DRIVERS = ("virtio_blk", "virtio_pci", "virtio_net", "nvme")
 
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 from aliyun_import.disk.guest.kernels import read_unified
 from aliyun_import.disk.reader import Reader, ReadProblem
 from tests.disk import build
-from tests.disk.guest.builders import NETWORKS, Files, R, grub_menu, kernel, packed, unified
+from tests.disk.guest.builders import NETWORKS, ROOT_UUID, Files, grub_menu, initramfs_image, kernel, unified
 from tests.disk.guest.test_systems import ALPINE, EXTLINUX, LEGACY, LILO, LIMINE, REFIND, SYSTEMD_BOOT, debian
 from tests.disk.guest_disks import inspect_tree
 from tests.disk.trees import Tree
@@ -21,7 +21,8 @@ _TEXTS: Files = {
     "/boot/extlinux/extlinux.conf": EXTLINUX,
     "/boot/syslinux/syslinux.cfg": ALPINE,
     "/etc/lilo.conf": LILO.format("/dev/sda1").encode(),
-    "/etc/fstab": f"UUID={R} / ext4 x 0 1\nLABEL=a\\040b /x ext4 nofail\n/dev/disk/by-label/a\\x20b /y ext4\n".encode(),
+    "/etc/fstab": f"UUID={ROOT_UUID} / ext4 x 0 1\n".encode()
+    + b"LABEL=a\\040b /x ext4 nofail\n/dev/disk/by-label/a\\x20b /y ext4\n",
     "/etc/crypttab": b"data UUID=1 none luks\n",
     "/etc/os-release": b"ID=debian\nNAME='A'\nVERSION_ID=1\n",
     "/etc/lsb-release": b"DISTRIB_ID=Ubuntu\n",
@@ -61,6 +62,6 @@ def _fat() -> bytes:
 
 CONFIG_TARGETS: dict[str, Target] = {
     "configurations": Target(_joined, _read_texts, metadata_bytes=1 << 20),
-    "unified": Target(lambda: unified(initrd=packed()), _read_unified, metadata_bytes=65536),
+    "unified": Target(lambda: unified(initrd=initramfs_image()), _read_unified, metadata_bytes=65536),
     "fat-tree": Target(_fat, read_fat),
 }

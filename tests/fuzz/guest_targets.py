@@ -30,14 +30,14 @@ _MAX_DEPTH = 35
 def walk(files: FileSystem) -> None:
     """Read all directories, files and links of a tree that can be read, and resolve some paths through links."""
     pending = [(files.root, 0)]
-    seen = 0
-    while pending and seen < _MAX_NODES:
+    visited = 0
+    while pending and visited < _MAX_NODES:
         folder, depth = pending.pop()
         names: list[tuple[str, int]] = []
         with suppress(ReadProblem):
             names = list(files.entries(folder))
         for _name, number in names[:_MAX_NAMES]:
-            seen += 1
+            visited += 1
             with suppress(ReadProblem):
                 node = files.node(number)
                 if node.kind is Kind.LINK:

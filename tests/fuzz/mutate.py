@@ -32,7 +32,7 @@ _UNREPAIRED_EVERY = 3
 
 
 class DamagedReader:
-    """The first `size` bytes of a damaged image as a Reader, valid until the next image is made."""
+    """The first `size` bytes of a damaged image as a Reader, valid until the next mutation."""
 
     def __init__(self, image: bytearray, size: int) -> None:
         self._view, self._size = memoryview(image), size

@@ -25,12 +25,12 @@ def batch(reader: str, seed: str, first: str, runs: str) -> list[str]:
     failures = []
     for number in range(int(first), int(first) + int(runs)):
         damaged = mutations.image(number)
-        began = time.process_time()
+        started = time.process_time()
         try:
             target.read(damaged)
         except Exception as error:  # noqa: BLE001 -- any exception is a failure
             failures.append(f"{number}: {type(error).__name__}: {error}")
-        seconds = time.process_time() - began
+        seconds = time.process_time() - started
         if seconds > MAX_SECONDS:
             failures.append(f"{number}: took {seconds:.1f} s")
     return failures
@@ -62,10 +62,10 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     failed = 0
     for reader in options.reader or sorted(TARGETS):
-        began = time.monotonic()
+        started = time.monotonic()
         failures = fuzz(reader, seed=options.seed, first=options.first, runs=options.runs)
         print(
-            f"{reader}: {options.runs} images, {len(failures)} failures, {time.monotonic() - began:.0f} s", flush=True
+            f"{reader}: {options.runs} images, {len(failures)} failures, {time.monotonic() - started:.0f} s", flush=True
         )
         for failure in failures[:20]:
             print(f"  {failure}")

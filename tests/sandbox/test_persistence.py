@@ -163,7 +163,7 @@ def test_operations_on_images_continue_after_a_kill(persistent: Sandbox, bucket:
     call(persistent, "ExportImage", ImageId=image_id, OSSBucket="disks", OSSPrefix="out")
     call(persistent, "CreateUser", UserName="ci")
     call(persistent, "AttachPolicyToUser", UserName="ci", PolicyType="System", PolicyName="AliyunECSReadOnlyAccess")
-    made = call(persistent, "CreateAccessKey", UserName="ci")["AccessKey"]
+    key = call(persistent, "CreateAccessKey", UserName="ci")["AccessKey"]
     document = '{"Version":"1","Statement":[{"Effect":"Allow","Action":"ecs:*","Resource":"*"}]}'
     call(persistent, "CreatePolicy", PolicyName="p", PolicyDocument=document)
     call(persistent, "CreatePolicyVersion", PolicyName="p", PolicyDocument=document)
@@ -172,7 +172,7 @@ def test_operations_on_images_continue_after_a_kill(persistent: Sandbox, bucket:
     before = _all_state(persistent)
     with _restarted_after_kill(persistent, tmp_path) as restarted:
         assert _all_state(restarted) == before
-        user = AccessKey(id=made["AccessKeyId"], secret=made["AccessKeySecret"])
+        user = AccessKey(id=key["AccessKeyId"], secret=key["AccessKeySecret"])
         shown = call(restarted, "DescribeImages", key=user, region="cn-beijing", Status="ALL", ImageOwnerAlias="self")
         assert sorted(image["Status"] for image in shown["Images"]["Image"]) == ["Creating"] * 5 + ["Waiting"]
         restarted.clock.advance(150)
@@ -210,9 +210,9 @@ def test_ids_are_unique(persistent: Sandbox, bucket: oss2.Bucket, tmp_path: Path
         oss = Oss(sandbox)
         opened = oss.bucket("disks")
         done = opened.put_object("k", b"x")
-        made = {done.request_id, opened.init_multipart_upload("k").upload_id, sandbox.state.part(Ecs).new_id("m")}
+        new_ids = {done.request_id, opened.init_multipart_upload("k").upload_id, sandbox.state.part(Ecs).new_id("m")}
         oss.close()
-        return made | set(sandbox.state.tables["files"])
+        return new_ids | set(sandbox.state.tables["files"])
 
     del bucket
     with _restarted_after_kill(persistent, tmp_path) as first:

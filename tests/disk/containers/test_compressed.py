@@ -79,12 +79,12 @@ def test_the_report_of_a_compressed_disk_is_that_of_the_raw_disk(tmp_path: Path,
     raw, packed = tmp_path / "disk.raw", tmp_path / "disk.raw.packed"
     raw.write_bytes(DISK)
     packed.write_bytes(packed_as(packing))
-    report, wanted = inspect_disk(packed), inspect_disk(raw)
+    report, expected = inspect_disk(packed), inspect_disk(raw)
     (note,) = report.container_problems
     assert (note.code, note.severity, needs_preparing(report)) == ("container-compressed", Severity.NOTE, False)
     assert summary(report).startswith(f"{report.container}, unpacked as it is sent, ")
     own = ("path", "container", "file_bytes", "container_problems")
-    assert dataclasses.replace(report, **{name: getattr(wanted, name) for name in own}) == wanted
+    assert dataclasses.replace(report, **{name: getattr(expected, name) for name in own}) == expected
 
 
 @each_row(

@@ -20,14 +20,14 @@ from tests.disk.build import BIOS_BOOT, ESP, LINUX, MIB, Part
 from tests.disk.memory import MemoryFiles
 from tests.disk.trees import DRIVERS, Link, Tree, cpio, elf, initramfs, module_paths
 
-R = "11111111-2222-4333-8444-5555555555aa"
-B = "11111111-2222-4333-8444-5555555555bb"
-ROOT_ARGUMENTS = f"root=UUID={R} ro quiet net.ifnames=0"
+ROOT_UUID = "11111111-2222-4333-8444-5555555555aa"
+BOOT_UUID = "11111111-2222-4333-8444-5555555555bb"
+ROOT_ARGUMENTS = f"root=UUID={ROOT_UUID} ro quiet net.ifnames=0"
 Files = dict[str, "bytes | Link"]
 
 
 @dataclass(frozen=True)
-class Area:
+class PartitionSpec:
     """A partition: a file system with its tree (None: it cannot be read), or the bytes of a FAT."""
 
     filesystem: str
@@ -42,17 +42,17 @@ class Area:
 
 
 @dataclass(frozen=True)
-class Guest:
+class GuestDisk:
     """A disk: its partitions, boot code, and whether its table is an MBR."""
 
-    parts: Sequence[Area]
+    parts: Sequence[PartitionSpec]
     code: bytes = b""
     stage: bytes = b""
     mbr: bool = False
     sectors: Mapping[int, bytes] = field(default_factory=dict)
 
 
-def report_of(guest: Guest) -> DiskReport:
+def report_of(guest: GuestDisk) -> DiskReport:
     """Inspect a guest disk whose table, boot code and FATs are bytes, and whose other file systems are in memory."""
     size = (2 + len(guest.parts)) * MIB
     offsets = [MIB + MIB * index for index in range(len(guest.parts))]
@@ -95,7 +95,7 @@ def report_of(guest: Guest) -> DiskReport:
     )  # fmt: skip
 
 
-def _mbr_kind(part: Area) -> int:
+def _mbr_kind(part: PartitionSpec) -> int:
     return {ESP: 0xEF, LINUX: 0x83}.get(part.kind, 0x83)
 
 
@@ -110,17 +110,17 @@ def system(release: str, *, version: str = "6.6.30", modules: str = "/usr/lib/mo
         "/etc/shadow": b"root:*:19000::::::\n", "/etc/os-release": release.encode(), "/etc/machine-id": b"",
         "/usr/bin/cloud-init": b"#!", "/usr/bin/growpart": b"#!",
         "/etc/cloud/cloud.cfg": b"datasource_list: [AliYun]\nnetwork: {config: disabled}\n",
-        "/etc/fstab": f"UUID={R} / ext4 defaults 0 1\n".encode(),
+        "/etc/fstab": f"UUID={ROOT_UUID} / ext4 defaults 0 1\n".encode(),
         f"{modules}/{version}/modules.dep": dep.encode(),
         f"{modules}/{version}/modules.builtin": "\n".join(["x", *module_paths(builtin)]).encode(),
     }  # fmt: skip
     if systemd:
-        wants = "/etc/systemd/system/multi-user.target.wants"
+        directory = "/etc/systemd/system/multi-user.target.wants"
         tree |= {
             "/usr/lib/systemd/systemd": elf(),
             "/usr/lib/udev/rules.d/80-net-setup-link.rules": b'NAME="$env{ID_NET_NAME}"',
-            f"{wants}/sshd.service": Link("x"),
-            f"{wants}/cloud-init.service": Link("x"),
+            f"{directory}/sshd.service": Link("x"),
+            f"{directory}/cloud-init.service": Link("x"),
         }
     return tree
 
@@ -141,8 +141,12 @@ def kernel(version: str = "") -> bytes:
     return b"MZ" + bytes(head[2:])
 
 
-def packed(version: str = "6.6.30", drivers: Sequence[str] = DRIVERS, pack: Callable[[bytes], bytes] | None = None,
-           prefix: str = "usr/lib/modules/{}/") -> bytes:  # fmt: skip
+def initramfs_image(
+    version: str = "6.6.30",
+    drivers: Sequence[str] = DRIVERS,
+    pack: Callable[[bytes], bytes] | None = None,
+    prefix: str = "usr/lib/modules/{}/",
+) -> bytes:
     """Return an initramfs with drivers, compressed by `pack`."""
     if pack is None:
         return initramfs(drivers, version=version)
@@ -177,25 +181,29 @@ def grub_menu(*entries: tuple[str, str, str], default: str = "0", arguments: str
 
 
 # Disks by boot method.
-def bios(*parts: Area, code: bytes = b"") -> Guest:
+def bios(*parts: PartitionSpec, code: bytes = b"") -> GuestDisk:
     """Return a disk with a GPT, GRUB 2 in the boot record, and a BIOS boot partition."""
-    return Guest((Area("", kind=BIOS_BOOT), *parts), code=code or build.grub_code(2048), stage=b"\x52\x56GRUB")
+    return GuestDisk(
+        (PartitionSpec("", kind=BIOS_BOOT), *parts), code=code or build.grub_code(2048), stage=b"\x52\x56GRUB"
+    )
 
 
-def mbr(*parts: Area, code: bytes = b"", stage: bytes = b"\x52\x56GRUB", sectors: Mapping[int, bytes] = {}) -> Guest:
+def mbr(
+    *parts: PartitionSpec, code: bytes = b"", stage: bytes = b"\x52\x56GRUB", sectors: Mapping[int, bytes] = {}
+) -> GuestDisk:
     """Return a disk with an MBR, by default with GRUB 2 in it."""
-    return Guest(parts, code=code or build.grub_code(1), stage=stage, mbr=True, sectors=sectors)
+    return GuestDisk(parts, code=code or build.grub_code(1), stage=stage, mbr=True, sectors=sectors)
 
 
-def uefi(files: Mapping[str, bytes], *parts: Area, loader: bool = True) -> Guest:
+def uefi(files: Mapping[str, bytes], *parts: PartitionSpec, loader: bool = True) -> GuestDisk:
     """Return a UEFI disk: an ESP with these files, and a loader at the removable path."""
     own = {"EFI/BOOT/BOOTX64.EFI": build.pe_program()} if loader else {}
-    return Guest((Area("vfat", kind=ESP, fat=build.fat(own | dict(files), size=MIB)), *parts))
+    return GuestDisk((PartitionSpec("vfat", kind=ESP, fat=build.fat(own | dict(files), size=MIB)), *parts))
 
 
-def root(tree: Tree, filesystem: str = "ext4", **more: Any) -> Area:
+def root(tree: Tree, filesystem: str = "ext4", **more: Any) -> PartitionSpec:
     """Return a partition with a root file system."""
-    return Area(filesystem, tree, **{"uuid": R} | more)
+    return PartitionSpec(filesystem, tree, **{"uuid": ROOT_UUID} | more)
 
 
 def legacy_code() -> bytes:
@@ -206,7 +214,7 @@ def legacy_code() -> bytes:
     return bytes(code)
 
 
-def wants(*units: str) -> Files:
+def enabled_units(*units: str) -> Files:
     """Return the links that enable systemd units."""
     return {f"/etc/systemd/system/multi-user.target.wants/{unit}": Link("x") for unit in units}
 
@@ -215,17 +223,17 @@ LINK = Link("x")
 NETWORKS: dict[str, Files] = {
     "ifupdown": {"/etc/network/interfaces": b"auto eth0\niface eth0 inet dhcp\n", "/usr/sbin/dhclient": elf()},
     "netplan": {"/etc/netplan/1.yaml": b"network: {ethernets: {any: {match: {name: 'e*'}, dhcp4: true}}}\n"},
-    "networkd": wants("systemd-networkd.service")
+    "networkd": enabled_units("systemd-networkd.service")
     | {"/etc/systemd/network/a.network": b"[Match]\nName=en* eth*\n[Network]\nDHCP=yes\n"},
-    "manager": wants("NetworkManager.service"),
+    "manager": enabled_units("NetworkManager.service"),
     "ifcfg": {"/etc/sysconfig/network-scripts/ifcfg-eth0": b'BOOTPROTO="dhcp"\nONBOOT=yes\n'},
     "wicked": {"/etc/sysconfig/network/ifcfg-eth0": b"BOOTPROTO='dhcp'\nSTARTMODE='auto'\n"},
-    "dhcpcd": wants("dhcpcd.service"),
+    "dhcpcd": enabled_units("dhcpcd.service"),
     "openrc": {"/etc/network/interfaces": b"auto eth0\niface eth0 inet dhcp\n", "/usr/sbin/udhcpc": LINK,
                "/etc/runlevels/default/sshd": LINK},
     "netifrc": {"/etc/conf.d/net": b'config_eth0="dhcp"\n', "/etc/runlevels/default/net.eth0": Link("x")},
     "runit": {"/etc/runit/runsvdir/default/dhcpcd": Link("x"), "/etc/runit/runsvdir/default/sshd": Link("x")},
-    "netctl": wants("netctl@e.service") | {"/etc/netctl/e": b"Interface=eth0\nConnection=ethernet\nIP=dhcp\n"},
-    "connman": wants("connman.service"),
+    "netctl": enabled_units("netctl@e.service") | {"/etc/netctl/e": b"Interface=eth0\nConnection=ethernet\nIP=dhcp\n"},
+    "connman": enabled_units("connman.service"),
     "slackware": {"/etc/rc.d/rc.inet1.conf": b'USE_DHCP[0]="yes"\n'},
 }  # fmt: skip

@@ -73,7 +73,7 @@ def test_all_facts_of_a_debian_are_read() -> None:
     (line,) = guest.fstab
     assert (line.line, line.mount_point, line.found) == (2, "/", True)
     assert guest.network is not None
-    assert [seen.where for seen in guest.network.dhcp] == ["/etc/network/interfaces:4"]
+    assert [found.where for found in guest.network.dhcp] == ["/etc/network/interfaces:4"]
     assert guest.cloud_init is not None
     assert (guest.cloud_init.version, guest.cloud_init.enabled) == ("22.4.2", True)
     assert guest.cloud_init.sources == ("NoCloud", "AliYun", "None")
@@ -93,7 +93,7 @@ def test_the_facts_of_an_ubuntu_are_read() -> None:
     assert guest.os_release.id == "ubuntu"
     assert {driver.place for driver in guest.kernels[0].drivers} == {DriverPlace.INITRAMFS}
     assert guest.network is not None
-    assert [seen.where for seen in guest.network.dhcp] == ["/etc/netplan/50-cloud-init.yaml:5"]
+    assert [found.where for found in guest.network.dhcp] == ["/etc/netplan/50-cloud-init.yaml:5"]
     assert guest.cloud_init is not None
     assert (guest.cloud_init.version, guest.cloud_init.sources) == ("24.1.3", ("NoCloud", "AliYun"))
     assert guest.firewall == ()
@@ -113,7 +113,7 @@ def test_the_facts_of_a_red_hat_with_a_boot_partition_are_read() -> None:
     assert (kernel.default, kernel.place("virtio_blk")) == (True, DriverPlace.INITRAMFS)
     assert [line.found for line in guest.fstab] == [True, True]
     assert guest.network is not None
-    assert [seen.what for seen in guest.network.dhcp] == ["[ipv4] method=auto"]
+    assert [found.what for found in guest.network.dhcp] == ["[ipv4] method=auto"]
     assert guest.selinux is not None
     assert (guest.selinux.what, guest.selinux.where) == ("permissive", "/etc/selinux/config:2")
     assert guest.cloud_init is not None
@@ -308,11 +308,11 @@ def test_each_network_configuration_is_read(paths: dict[str, bytes | Link], kind
     """Each has exactly one piece of evidence, of the right kind, with its line."""
     network = inspect_tree(debian(**({"/etc/network/interfaces": None} | paths))).network
     assert network is not None
-    seen = {
+    sources = {
         name: [evidence.where for evidence in getattr(network, name)]
         for name in ("dhcp", "static", "static_ipv6", "bound", "renamed")
     }
-    assert {name: evidence for name, evidence in seen.items() if evidence} == {kind: [where]}
+    assert {name: evidence for name, evidence in sources.items() if evidence} == {kind: [where]}
 
 
 @each_row(
@@ -441,9 +441,9 @@ network:
 """
     network = inspect_tree(debian(**{"/etc/network/interfaces": None, "/etc/netplan/01.yaml": text})).network
     assert network is not None
-    assert [seen.where for seen in network.dhcp] == ["/etc/netplan/01.yaml:5", "/etc/netplan/01.yaml:5"]
-    assert [seen.where for seen in network.static] == ["/etc/netplan/01.yaml:7", "/etc/netplan/01.yaml:10"]
-    assert [seen.where for seen in network.static_ipv6] == ["/etc/netplan/01.yaml:7"]
+    assert [found.where for found in network.dhcp] == ["/etc/netplan/01.yaml:5", "/etc/netplan/01.yaml:5"]
+    assert [found.where for found in network.static] == ["/etc/netplan/01.yaml:7", "/etc/netplan/01.yaml:10"]
+    assert [found.where for found in network.static_ipv6] == ["/etc/netplan/01.yaml:7"]
     assert [(card.what, card.where) for card in network.cards] == [
         ("ens4", "/etc/netplan/01.yaml:6"),
         ("ens5", "/etc/netplan/01.yaml:9"),
@@ -524,7 +524,7 @@ def test_the_directory_of_customized_linux_is_found() -> None:
 
 
 def test_sshd_options_have_their_first_value_before_match() -> None:
-    """As in sshd, included files are read at the place of the Include, and options after Match are conditional."""
+    """As in sshd, included files are read at the position of Include, and options after Match are conditional."""
     config = b"Include /etc/ssh/sshd_config.d/*.conf\nPermitRootLogin yes\nPort 22\nMatch User x\nPort 99\n"
     changed = debian(
         **{"/etc/ssh/sshd_config": config, "/etc/ssh/sshd_config.d/10-own.conf": b"PermitRootLogin = no\nPort 2222\n"}

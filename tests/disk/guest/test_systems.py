@@ -13,26 +13,26 @@ from aliyun_import.model.finding import Severity
 from tests.checks.reports import request
 from tests.disk import build
 from tests.disk.guest.builders import (
+    BOOT_UUID,
     MICROCODE,
     NETWORKS,
-    Area,
-    B,
+    ROOT_UUID,
     Files,
-    Guest,
-    R,
+    GuestDisk,
+    PartitionSpec,
     bios,
     distribution,
+    enabled_units,
     grub_menu,
+    initramfs_image,
     kernel,
     legacy_code,
     mbr,
-    packed,
     report_of,
     root,
     system,
     uefi,
     unified,
-    wants,
 )
 from tests.disk.guest.test_kernels import ZSTD, lz4_frame
 from tests.disk.trees import Link, cpio, elf, module_paths
@@ -40,10 +40,10 @@ from tests.rows import each_row
 
 XZ = partial(lzma.compress, preset=0)
 
-V, ARGS = "6.6.30", f"root=UUID={R} ro quiet net.ifnames=0"
+VERSION, ARGUMENTS = "6.6.30", f"root=UUID={ROOT_UUID} ro quiet net.ifnames=0"
 USR_TYPE = "5dfbf5f4-2848-4bac-aa5e-0d9a20b745a6"
-ARCH = system(distribution("arch", ""), version=V) | {f"/usr/lib/modules/{V}/pkgbase": b"linux\n"}
-XFS_BOOT = f"UUID={R} / xfs defaults 0 0\nUUID={B} /boot xfs defaults 0 0\n".encode()
+ARCH = system(distribution("arch", ""), version=VERSION) | {f"/usr/lib/modules/{VERSION}/pkgbase": b"linux\n"}
+XFS_BOOT = f"UUID={ROOT_UUID} / xfs defaults 0 0\nUUID={BOOT_UUID} /boot xfs defaults 0 0\n".encode()
 BLS = "title {0}\nversion {1}\nlinux {2}/vmlinuz-{1}\ninitrd {2}/initramfs-{1}.img\noptions {3}\n"
 # The standard boot record of Microsoft, and an unknown one.
 STANDARD, UNKNOWN_CODE = b"\x33\xc0\x8e\xd0\xbc\x00\x7cInvalid partition table", b"\xea\x05\x00\xc0\x07" + b"\x90" * 90
@@ -54,46 +54,47 @@ def debian(
     name: str = "debian",
     version: str = "12",
     *,
-    net: str = "ifupdown",
-    arguments: str = ARGS,
+    network: str = "ifupdown",
+    arguments: str = ARGUMENTS,
     more: Files | None = None,
 ) -> Files:
     """Return a Debian or a derivative with GRUB 2 and initramfs-tools."""
-    menu = grub_menu((name, f"/boot/vmlinuz-{V}", f"/boot/initrd.img-{V}"), arguments=arguments)
-    tree = system(distribution(name, version, "debian"), version=V) | {
-        f"/boot/vmlinuz-{V}": kernel(V), f"/boot/initrd.img-{V}": packed(), "/boot/grub/grub.cfg": menu,
+    menu = grub_menu((name, f"/boot/vmlinuz-{VERSION}", f"/boot/initrd.img-{VERSION}"), arguments=arguments)
+    tree = system(distribution(name, version, "debian"), version=VERSION) | {
+        f"/boot/vmlinuz-{VERSION}": kernel(VERSION), f"/boot/initrd.img-{VERSION}": initramfs_image(),
+        "/boot/grub/grub.cfg": menu,
         "/usr/sbin/update-initramfs": b"#!",
     }  # fmt: skip
-    return tree | NETWORKS[net] | (more or {})
+    return tree | NETWORKS[network] | (more or {})
 
 
-def redhat(name: str = "rocky", version: str = "9.3", *, net: str = "manager", more: Files | None = None) -> Files:
+def redhat(name: str = "rocky", version: str = "9.3", *, network: str = "manager", more: Files | None = None) -> Files:
     """Return a system of the Red Hat family with BLS entries and dracut."""
-    tree = system(distribution(name, version, "rhel fedora"), version=V) | {
-        f"/boot/vmlinuz-{V}": kernel(V), f"/boot/initramfs-{V}.img": packed(),
-        f"/boot/loader/entries/m-{V}.conf": BLS.format(name, V, "/boot", ARGS).encode(),
+    tree = system(distribution(name, version, "rhel fedora"), version=VERSION) | {
+        f"/boot/vmlinuz-{VERSION}": kernel(VERSION), f"/boot/initramfs-{VERSION}.img": initramfs_image(),
+        f"/boot/loader/entries/m-{VERSION}.conf": BLS.format(name, VERSION, "/boot", ARGUMENTS).encode(),
         "/boot/grub2/grub.cfg": b"blscfg\n", "/usr/bin/dracut": b"#!",
     }  # fmt: skip
-    return tree | NETWORKS[net] | (more or {})
+    return tree | NETWORKS[network] | (more or {})
 
 
 def without_loader(
-    name: str, *, net: str, systemd: bool = True, version: str = "1", more: Files | None = None
+    name: str, *, network: str, systemd: bool = True, version: str = "1", more: Files | None = None
 ) -> Files:
     """Return a system without a boot loader."""
-    return system(distribution(name, version), version=V, systemd=systemd) | NETWORKS[net] | (more or {})
+    return system(distribution(name, version), version=VERSION, systemd=systemd) | NETWORKS[network] | (more or {})
 
 
-def flavours(name: str, flavour: dict[str, str], image: str, initrd: str, *, net: str, first: str) -> Files:
+def flavours(name: str, flavour: dict[str, str], image: str, initrd: str, *, network: str, first: str) -> Files:
     """Return a system with several kernels whose file names have a flavour and no version."""
-    tree = without_loader(name, net=net, systemd=net != "openrc")
+    tree = without_loader(name, network=network, systemd=network != "openrc")
     entries = []
     for one, version in flavour.items():
         drivers = DRIVERS if one == first else ("nvme",)
-        tree |= system(distribution(name), version=version, systemd=net != "openrc")
-        tree |= {image.format(one): kernel(), initrd.format(one): packed(version, drivers)}
+        tree |= system(distribution(name), version=version, systemd=network != "openrc")
+        tree |= {image.format(one): kernel(), initrd.format(one): initramfs_image(version, drivers)}
         entries.append((one, image.format(one), initrd.format(one)))
-    return tree | NETWORKS[net] | {"/boot/grub/grub.cfg": grub_menu(*entries, default=first)}
+    return tree | NETWORKS[network] | {"/boot/grub/grub.cfg": grub_menu(*entries, default=first)}
 
 
 def without(tree: Files, *paths: str) -> Files:
@@ -106,64 +107,67 @@ def without_rule(tree: Files) -> Files:
     return without(tree, SETUP_LINK)
 
 
-def on_esp(*, loader: str = "", extra: dict[str, bytes] | None = None) -> dict[str, bytes]:
-    """Return the files of an Arch on its ESP: kernel, initramfs and microcode, and `extra`."""
-    return {"vmlinuz-linux": kernel(), "initramfs-linux.img": packed(), "intel-ucode.img": MICROCODE} | (extra or {})
-
-
 SYSTEMD_BOOT = {
     "loader/loader.conf": b"default arch.conf\n",
     "loader/entries/arch.conf": b"title Arch\nlinux /vmlinuz-linux\ninitrd /intel-ucode.img\n"
-    b"initrd /initramfs-linux.img\noptions " + ARGS.encode() + b"\n",
+    b"initrd /initramfs-linux.img\noptions " + ARGUMENTS.encode() + b"\n",
     "loader/entries/old.conf": b"title Old\nlinux /vmlinuz-old\noptions root=/dev/sda2\n",
 }
 REFIND = {
     "EFI/refind/refind.conf": b'menuentry "Arch" {\n loader /vmlinuz-linux\n initrd /initramfs-linux.img\n'
-    + f' options "{ARGS}"\n}}\n'.encode()
+    + f' options "{ARGUMENTS}"\n}}\n'.encode()
 }
 LIMINE = {
-    "limine.conf": f"timeout: 3\n/Arch Linux\n protocol: linux\n path: boot():/vmlinuz-linux\n cmdline: {ARGS}\n"
+    "limine.conf": f"timeout: 3\n/Arch Linux\n protocol: linux\n path: boot():/vmlinuz-linux\n cmdline: {ARGUMENTS}\n"
     " module_path: boot():/intel-ucode.img\n module_path: boot():/initramfs-linux.img\n".encode()
 }
 EXTLINUX = (
     "DEFAULT arch\nLABEL old\n LINUX ../vmlinuz-old\n APPEND root=/dev/sda1\nLABEL arch\n LINUX ../vmlinuz-linux\n"
-    f" APPEND {ARGS}\n INITRD ../intel-ucode.img,../initramfs-linux.img\n"
+    f" APPEND {ARGUMENTS}\n INITRD ../intel-ucode.img,../initramfs-linux.img\n"
 ).encode()
 LILO = "boot=/dev/sda\ndefault=linux\nimage=/boot/vmlinuz\n label=linux\n initrd=/boot/initrd.gz\n root={}\n"
-ARCH_BOOT = {"/boot/vmlinuz-linux": kernel(), "/boot/initramfs-linux.img": packed(), "/boot/intel-ucode.img": MICROCODE}
-BTRFS = Area("btrfs", uuid=R)
+ARCH_BOOT = {
+    "/boot/vmlinuz-linux": kernel(),
+    "/boot/initramfs-linux.img": initramfs_image(),
+    "/boot/intel-ucode.img": MICROCODE,
+}
+BTRFS = PartitionSpec("btrfs", uuid=ROOT_UUID)
 DEBIAN = debian()
-ARCH_ESP = on_esp()
+ARCH_ESP = {"vmlinuz-linux": kernel(), "initramfs-linux.img": initramfs_image(), "intel-ucode.img": MICROCODE}
 STATIC = b"auto eth0\niface eth0 inet static\n address 192.0.2.7/24\n"
 LEGACY = (
     "default=1\ntitle Old\n kernel /boot/vmlinuz-old root=/dev/hda1\ntitle New\n root (hd0,0)\n"
-    f" kernel /boot/vmlinuz-{V} {ARGS}\n initrd /boot/initrd-{V}.img\n"
+    f" kernel /boot/vmlinuz-{VERSION} {ARGUMENTS}\n initrd /boot/initrd-{VERSION}.img\n"
 ).encode()
-FEDORA_ESP = f"title Fedora\nversion {V}\nlinux /m/6.6.30/linux\ninitrd /m/6.6.30/initrd\noptions {ARGS}\n".encode()
-BY_ID = f"title S\n kernel /boot/vmlinuz-{V} root=/dev/disk/by-id/ata-DISK-part2\n initrd /boot/initrd-{V}\n".encode()
-ALPINE = f"DEFAULT lts\nLABEL lts\n LINUX vmlinuz-lts\n INITRD initramfs-lts\n APPEND {ARGS}\n".encode()
+FEDORA_ESP = (
+    f"title Fedora\nversion {VERSION}\nlinux /m/6.6.30/linux\ninitrd /m/6.6.30/initrd\noptions {ARGUMENTS}\n".encode()
+)
+BY_ID = (
+    f"title S\n kernel /boot/vmlinuz-{VERSION} root=/dev/disk/by-id/ata-DISK-part2\n initrd /boot/initrd-{VERSION}\n"
+).encode()
+ALPINE = f"DEFAULT lts\nLABEL lts\n LINUX vmlinuz-lts\n INITRD initramfs-lts\n APPEND {ARGUMENTS}\n".encode()
 BUILT_IN = b"CONFIG_VIRTIO_BLK=y\nCONFIG_VIRTIO_PCI=y\nCONFIG_VIRTIO_NET=y\nCONFIG_BLK_DEV_NVME=y\n"
 WINDOWS_FIRST = b"menuentry 'Windows' {\n chainloader +1\n}\n" + grub_menu(
-    ("Debian", f"/boot/vmlinuz-{V}", f"/boot/initrd.img-{V}")
+    ("Debian", f"/boot/vmlinuz-{VERSION}", f"/boot/initrd.img-{VERSION}")
 )
 NIXOS = (
-    f"title NixOS\nlinux /EFI/nixos/k.efi\ninitrd /EFI/nixos/i.efi\noptions init=/nix/store/s/init {ARGS}\n"
+    f"title NixOS\nlinux /EFI/nixos/k.efi\ninitrd /EFI/nixos/i.efi\noptions init=/nix/store/s/init {ARGUMENTS}\n"
 ).encode()
-CENTOS_6 = without_loader("centos", net="ifcfg", systemd=False, version="6.10") | {
-    f"/boot/vmlinuz-{V}": kernel(V),
-    f"/boot/initrd-{V}.img": packed(),
+CENTOS_6 = without_loader("centos", network="ifcfg", systemd=False, version="6.10") | {
+    f"/boot/vmlinuz-{VERSION}": kernel(VERSION),
+    f"/boot/initrd-{VERSION}.img": initramfs_image(),
     "/boot/grub/grub.conf": LEGACY,
 }
 OSTREE = "/ostree/deploy/fedora-coreos/deploy/0123.0"
 COREOS_BOOT: Files = {
     "/loader": Link("loader.1"),
     "/loader.1/entries/ostree-1.conf": BLS.format(
-        "CoreOS", V, "/ostree/c", f"{ARGS} ostree=/ostree/boot.1/c/0 ignition.platform.id=aliyun"
+        "CoreOS", VERSION, "/ostree/c", f"{ARGUMENTS} ostree=/ostree/boot.1/c/0 ignition.platform.id=aliyun"
     ).encode(),
-    f"/ostree/c/vmlinuz-{V}": kernel(V),
-    f"/ostree/c/initramfs-{V}.img": packed(),
+    f"/ostree/c/vmlinuz-{VERSION}": kernel(VERSION),
+    f"/ostree/c/initramfs-{VERSION}.img": initramfs_image(),
 }
-DEPLOYED = without_loader("fedora", net="manager") | {
+DEPLOYED = without_loader("fedora", network="manager") | {
     "/usr/lib/os-release": b"ID=fedora\nVARIANT_ID=coreos\nVERSION_ID=40\n"
 }
 COREOS_ROOT: Files = {
@@ -175,7 +179,7 @@ COREOS_ROOT: Files = {
 # Names of network interfaces: predictable ones of systemd, or those of the kernel.
 RULES, LIBRARY = "/etc/udev/rules.d", "/usr/lib/udev/rules.d"
 SETUP_LINK = f"{LIBRARY}/80-net-setup-link.rules"
-PREDICTABLE = f"root=UUID={R} ro quiet"
+PREDICTABLE = f"root=UUID={ROOT_UUID} ro quiet"
 NAME_SLOT: Files = {f"{LIBRARY}/80-net-name-slot.rules": b"NAME=x"}
 NETPLAN_ETH0 = b"network: {ethernets: {eth0: {dhcp4: true}}}\n"
 NETWORKD_ETH0 = b"[Match]\nName=eth*\n[Network]\nDHCP=yes\n"
@@ -184,35 +188,64 @@ MANAGER_ETH0: Files = {
 }
 NO_AUTO_DEFAULT: Files = {"/usr/lib/NetworkManager/conf.d/00-server.conf": b"[main]\nno-auto-default=*\n"}
 EXTLINUX_PREDICTABLE = (
-    f"DEFAULT a\nLABEL a\n LINUX /boot/vmlinuz-{V}\n APPEND {PREDICTABLE}\n INITRD /boot/initrd.img-{V}\n".encode()
-)
+    f"DEFAULT a\nLABEL a\n LINUX /boot/vmlinuz-{VERSION}\n APPEND {PREDICTABLE}\n INITRD /boot/initrd.img-{VERSION}\n"
+).encode()
 # The drivers are at the beginning of the archive.
 LONG = gzip.compress(
-    cpio([*(f"usr/lib/modules/{V}/{path}" for path in module_paths(DRIVERS)), *(f"bin/{n:05d}" for n in range(20_000))])
+    cpio(
+        [
+            *(f"usr/lib/modules/{VERSION}/{path}" for path in module_paths(DRIVERS)),
+            *(f"bin/{n:05d}" for n in range(20_000)),
+        ]
+    )
 )
-NO_VIRTIO = packed(drivers=("nvme",))
-UKI = unified(initrd=packed())
+NO_VIRTIO = initramfs_image(drivers=("nvme",))
+UKI = unified(initrd=initramfs_image())
 
 # Expected findings except notes, by severity and id. Empty: the guest boots and has no fault.
-GUESTS: dict[str, tuple[Guest, str]] = {
+GUESTS: dict[str, tuple[GuestDisk, str]] = {
     # Debian and its derivatives: GRUB 2, initramfs-tools.
     "debian, GRUB, gzip, ext4, ifupdown": (bios(root(DEBIAN)), ""),
     "debian, GRUB on MBR": (mbr(root(DEBIAN)), ""),
-    "debian, GRUB, xz": (bios(root(debian(more={f"/boot/initrd.img-{V}": packed(pack=XZ)}))), ""),
+    "debian, GRUB, xz": (bios(root(debian(more={f"/boot/initrd.img-{VERSION}": initramfs_image(pack=XZ)}))), ""),
     "ubuntu, GRUB, zstd, netplan": (
         bios(
-            root(debian("ubuntu", "24.04", net="netplan", more={f"/boot/initrd.img-{V}": packed(pack=ZSTD.compress)}))
+            root(
+                debian(
+                    "ubuntu",
+                    "24.04",
+                    network="netplan",
+                    more={f"/boot/initrd.img-{VERSION}": initramfs_image(pack=ZSTD.compress)},
+                )
+            )
         ),
         "",
     ),
     "ubuntu, GRUB, lz4, UEFI": (
         uefi(
-            {}, root(debian("ubuntu", "20.04", net="netplan", more={f"/boot/initrd.img-{V}": packed(pack=lz4_frame)}))
+            {},
+            root(
+                debian(
+                    "ubuntu",
+                    "20.04",
+                    network="netplan",
+                    more={f"/boot/initrd.img-{VERSION}": initramfs_image(pack=lz4_frame)},
+                )
+            ),
         ),
         "",
     ),
     "linuxmint, GRUB, bzip2, NetworkManager": (
-        bios(root(debian("linuxmint", "21", net="manager", more={f"/boot/initrd.img-{V}": packed(pack=bz2.compress)}))),
+        bios(
+            root(
+                debian(
+                    "linuxmint",
+                    "21",
+                    network="manager",
+                    more={f"/boot/initrd.img-{VERSION}": initramfs_image(pack=bz2.compress)},
+                )
+            )
+        ),
         "",
     ),
     "kali, GRUB, microcode first, lzma": (
@@ -222,8 +255,8 @@ GUESTS: dict[str, tuple[Guest, str]] = {
                     "kali",
                     "2026",
                     more={
-                        f"/boot/initrd.img-{V}": MICROCODE
-                        + packed(pack=lambda raw: lzma.compress(raw, lzma.FORMAT_ALONE, preset=0))
+                        f"/boot/initrd.img-{VERSION}": MICROCODE
+                        + initramfs_image(pack=lambda raw: lzma.compress(raw, lzma.FORMAT_ALONE, preset=0))
                     },
                 )
             )
@@ -247,37 +280,40 @@ GUESTS: dict[str, tuple[Guest, str]] = {
         "",
     ),
     "debian, GRUB, dracut with squash": (
-        bios(root(debian(more={f"/boot/initrd.img-{V}": gzip.compress(cpio(["init", "squashfs-root.img"]))}))),
+        bios(root(debian(more={f"/boot/initrd.img-{VERSION}": gzip.compress(cpio(["init", "squashfs-root.img"]))}))),
         "unknown:initramfs-unread",
     ),
-    "debian, GRUB, uncompressed": (bios(root(debian(more={f"/boot/initrd.img-{V}": packed(pack=bytes)}))), ""),
+    "debian, GRUB, uncompressed": (
+        bios(root(debian(more={f"/boot/initrd.img-{VERSION}": initramfs_image(pack=bytes)}))),
+        "",
+    ),
     # The Red Hat family: BLS, dracut, XFS.
     "rocky, BLS, dracut, NetworkManager": (bios(root(redhat())), ""),
     "almalinux, BLS, XFS and /boot, UEFI": (
         uefi(
             {},
-            Area(
+            PartitionSpec(
                 "xfs",
                 {
-                    f"/vmlinuz-{V}": kernel(V),
-                    f"/initramfs-{V}.img": packed(),
-                    f"/loader/entries/m-{V}.conf": BLS.format("Alma", V, "", ARGS).encode(),
+                    f"/vmlinuz-{VERSION}": kernel(VERSION),
+                    f"/initramfs-{VERSION}.img": initramfs_image(),
+                    f"/loader/entries/m-{VERSION}.conf": BLS.format("Alma", VERSION, "", ARGUMENTS).encode(),
                     "/grub2/grub.cfg": b"blscfg\n",
                 },
-                uuid=B,
+                uuid=BOOT_UUID,
             ),
-            root(without_loader("almalinux", net="manager", version="9.3", more={"/etc/fstab": XFS_BOOT}), "xfs"),
+            root(without_loader("almalinux", network="manager", version="9.3", more={"/etc/fstab": XFS_BOOT}), "xfs"),
         ),
         "",
     ),
     "fedora, kernel-install on the ESP at /efi": (
         uefi(
             {
-                "m/6.6.30/linux": kernel(V),
-                "m/6.6.30/initrd": packed(),
+                "m/6.6.30/linux": kernel(VERSION),
+                "m/6.6.30/initrd": initramfs_image(),
                 "loader/entries/m-6.6.30.conf": FEDORA_ESP,
             },
-            root(without_loader("fedora", net="manager")),
+            root(without_loader("fedora", network="manager")),
         ),
         "",
     ),
@@ -298,8 +334,8 @@ GUESTS: dict[str, tuple[Guest, str]] = {
         ),
         "",
     ),
-    "amazon, BLS, networkd": (bios(root(redhat("amzn", "2023", net="networkd"))), ""),
-    "openEuler, BLS, ifcfg": (bios(root(redhat("openeuler", "22.03", net="ifcfg"))), ""),
+    "amazon, BLS, networkd": (bios(root(redhat("amzn", "2023", network="networkd"))), ""),
+    "openEuler, BLS, ifcfg": (bios(root(redhat("openeuler", "22.03", network="ifcfg"))), ""),
     "centos 6, GRUB legacy, ext4, ifcfg": (
         mbr(root(CENTOS_6, active=True), code=legacy_code()),
         "warns:root-device-name",
@@ -311,13 +347,13 @@ GUESTS: dict[str, tuple[Guest, str]] = {
     "centos 7, BLS-less GRUB, saved entry": (
         bios(
             root(
-                without_loader("centos", net="ifcfg", version="7")
+                without_loader("centos", network="ifcfg", version="7")
                 | {
-                    f"/boot/vmlinuz-{V}": kernel(V),
-                    f"/boot/initramfs-{V}.img": packed(),
+                    f"/boot/vmlinuz-{VERSION}": kernel(VERSION),
+                    f"/boot/initramfs-{VERSION}.img": initramfs_image(),
                     "/boot/grub2/grub.cfg": grub_menu(
                         ("old", "/boot/vmlinuz-3", "/boot/initramfs-3.img"),
-                        ("new", f"/boot/vmlinuz-{V}", f"/boot/initramfs-{V}.img"),
+                        ("new", f"/boot/vmlinuz-{VERSION}", f"/boot/initramfs-{VERSION}.img"),
                         default="${saved_entry}",
                     ),
                     "/boot/grub2/grubenv": b"saved_entry=new\n",
@@ -328,7 +364,7 @@ GUESTS: dict[str, tuple[Guest, str]] = {
     ),
     "fedora coreos, ostree": (
         bios(
-            Area("ext4", COREOS_BOOT, label="boot", uuid=B),
+            PartitionSpec("ext4", COREOS_BOOT, label="boot", uuid=BOOT_UUID),
             root(
                 {f"{OSTREE}{path}": content for path, content in DEPLOYED.items()}
                 | {"/ostree/boot.1/fedora-coreos/c/0": Link(f"../../../..{OSTREE[7:]}")},
@@ -341,11 +377,11 @@ GUESTS: dict[str, tuple[Guest, str]] = {
     "opensuse, GRUB, dracut, wicked": (
         bios(
             root(
-                without_loader("opensuse-leap", net="wicked", version="15.6")
+                without_loader("opensuse-leap", network="wicked", version="15.6")
                 | {
-                    f"/boot/vmlinuz-{V}": kernel(V),
-                    f"/boot/initrd-{V}": packed(),
-                    "/boot/grub2/grub.cfg": grub_menu(("SUSE", f"/boot/vmlinuz-{V}", f"/boot/initrd-{V}")),
+                    f"/boot/vmlinuz-{VERSION}": kernel(VERSION),
+                    f"/boot/initrd-{VERSION}": initramfs_image(),
+                    "/boot/grub2/grub.cfg": grub_menu(("SUSE", f"/boot/vmlinuz-{VERSION}", f"/boot/initrd-{VERSION}")),
                 }
             )
         ),
@@ -354,10 +390,10 @@ GUESTS: dict[str, tuple[Guest, str]] = {
     "sles 11, GRUB legacy, by-id": (
         mbr(
             root(
-                without_loader("sles", net="wicked", systemd=False, version="11.4")
+                without_loader("sles", network="wicked", systemd=False, version="11.4")
                 | {
-                    f"/boot/vmlinuz-{V}": kernel(V),
-                    f"/boot/initrd-{V}": packed(),
+                    f"/boot/vmlinuz-{VERSION}": kernel(VERSION),
+                    f"/boot/initrd-{VERSION}": initramfs_image(),
                     "/boot/grub/menu.lst": BY_ID,
                 }
             ),
@@ -378,7 +414,7 @@ GUESTS: dict[str, tuple[Guest, str]] = {
                     {"linux": "6.9.1-arch1-1", "linux-lts": "6.6.31-1-lts"},
                     "/boot/vmlinuz-{}",
                     "/boot/initramfs-{}.img",
-                    net="dhcpcd",
+                    network="dhcpcd",
                     first="linux",
                 )
             )
@@ -393,7 +429,7 @@ GUESTS: dict[str, tuple[Guest, str]] = {
                     {"linux": "6.9.1-arch1-1", "linux-lts": "6.6.31-1-lts"},
                     "/boot/vmlinuz-{}",
                     "/boot/initramfs-{}.img",
-                    net="netctl",
+                    network="netctl",
                     first="linux-lts",
                 )
             )
@@ -421,7 +457,9 @@ GUESTS: dict[str, tuple[Guest, str]] = {
     "arch, rEFInd finds the kernel itself": (
         uefi(
             {"EFI/refind/refind.conf": b"timeout 5\n"},
-            root(ARCH | ARCH_BOOT | NETWORKS["netctl"] | {"/boot/refind_linux.conf": f'"Boot" "{ARGS}"\n'.encode()}),
+            root(
+                ARCH | ARCH_BOOT | NETWORKS["netctl"] | {"/boot/refind_linux.conf": f'"Boot" "{ARGUMENTS}"\n'.encode()}
+            ),
         ),
         "",
     ),
@@ -435,7 +473,7 @@ GUESTS: dict[str, tuple[Guest, str]] = {
         "warns:root-device-name",
     ),
     "arch, SYSLINUX, GPT with the legacy attribute": (
-        Guest(
+        GuestDisk(
             (root(ARCH | ARCH_BOOT | NETWORKS["dhcpcd"] | {"/boot/syslinux/syslinux.cfg": EXTLINUX}, attributes=4),),
             code=STANDARD,
         ),
@@ -443,7 +481,7 @@ GUESTS: dict[str, tuple[Guest, str]] = {
     ),
     "arch, root by its GPT type": (
         uefi(
-            {"EFI/Linux/a.efi": unified(arguments="quiet", initrd=packed())},
+            {"EFI/Linux/a.efi": unified(arguments="quiet", initrd=initramfs_image())},
             root(ARCH | NETWORKS["networkd"], kind="4f68bce3-e8cd-4db1-96e7-fbcaf984b709"),
         ),
         "",
@@ -455,7 +493,7 @@ GUESTS: dict[str, tuple[Guest, str]] = {
                 | NETWORKS["networkd"]
                 | {
                     "/boot/vmlinuz-linux": kernel(),
-                    "/boot/booster-linux.img": packed(pack=ZSTD.compress, prefix="usr/lib/modules/"),
+                    "/boot/booster-linux.img": initramfs_image(pack=ZSTD.compress, prefix="usr/lib/modules/"),
                     "/boot/grub/grub.cfg": grub_menu(("Arch", "/boot/vmlinuz-linux", "/boot/booster-linux.img")),
                 }
             )
@@ -471,7 +509,7 @@ GUESTS: dict[str, tuple[Guest, str]] = {
                     {"lts": "6.6.22-1-lts", "virt": "6.6.22-1-virt"},
                     "/boot/vmlinuz-{}",
                     "/boot/initramfs-{}",
-                    net="openrc",
+                    network="openrc",
                     first="virt",
                 )
             )
@@ -481,10 +519,10 @@ GUESTS: dict[str, tuple[Guest, str]] = {
     "alpine, extlinux": (
         mbr(
             root(
-                without_loader("alpine", net="openrc", systemd=False)
+                without_loader("alpine", network="openrc", systemd=False)
                 | {
                     "/boot/vmlinuz-lts": kernel(),
-                    "/boot/initramfs-lts": packed(),
+                    "/boot/initramfs-lts": initramfs_image(),
                     "/boot/extlinux.conf": ALPINE,
                 },
                 active=True,
@@ -497,11 +535,13 @@ GUESTS: dict[str, tuple[Guest, str]] = {
     "gentoo, GRUB, genkernel, netifrc": (
         bios(
             root(
-                without_loader("gentoo", net="netifrc", systemd=False)
+                without_loader("gentoo", network="netifrc", systemd=False)
                 | {
-                    f"/boot/kernel-{V}": kernel(V),
-                    f"/boot/initramfs-{V}.img": packed(),
-                    "/boot/grub/grub.cfg": grub_menu(("Gentoo", f"/boot/kernel-{V}", f"/boot/initramfs-{V}.img")),
+                    f"/boot/kernel-{VERSION}": kernel(VERSION),
+                    f"/boot/initramfs-{VERSION}.img": initramfs_image(),
+                    "/boot/grub/grub.cfg": grub_menu(
+                        ("Gentoo", f"/boot/kernel-{VERSION}", f"/boot/initramfs-{VERSION}.img")
+                    ),
                     "/etc/runlevels/default/sshd": Link("x"),
                 }
             )
@@ -511,11 +551,11 @@ GUESTS: dict[str, tuple[Guest, str]] = {
     "gentoo, drivers built in, no initramfs": (
         bios(
             root(
-                system(distribution("gentoo"), version=V, systemd=False, builtin=DRIVERS)
+                system(distribution("gentoo"), version=VERSION, systemd=False, builtin=DRIVERS)
                 | NETWORKS["netifrc"]
                 | {
-                    f"/boot/vmlinuz-{V}": kernel(V),
-                    "/boot/grub/grub.cfg": grub_menu(("Gentoo", f"/boot/vmlinuz-{V}", "")),
+                    f"/boot/vmlinuz-{VERSION}": kernel(VERSION),
+                    "/boot/grub/grub.cfg": grub_menu(("Gentoo", f"/boot/vmlinuz-{VERSION}", "")),
                 }
             )
         ),
@@ -524,10 +564,10 @@ GUESTS: dict[str, tuple[Guest, str]] = {
     "gentoo, drivers as modules, no initramfs": (
         bios(
             root(
-                without_loader("gentoo", net="netifrc", systemd=False)
+                without_loader("gentoo", network="netifrc", systemd=False)
                 | {
-                    f"/boot/vmlinuz-{V}": kernel(V),
-                    "/boot/grub/grub.cfg": grub_menu(("Gentoo", f"/boot/vmlinuz-{V}", "")),
+                    f"/boot/vmlinuz-{VERSION}": kernel(VERSION),
+                    "/boot/grub/grub.cfg": grub_menu(("Gentoo", f"/boot/vmlinuz-{VERSION}", "")),
                 }
             )
         ),
@@ -538,7 +578,7 @@ GUESTS: dict[str, tuple[Guest, str]] = {
             root(
                 {
                     path: content
-                    for path, content in without_loader("lfs", net="openrc", systemd=False).items()
+                    for path, content in without_loader("lfs", network="openrc", systemd=False).items()
                     if "modules" not in path
                 }
                 | {"/boot/bzImage": kernel("6.6.1"), "/boot/grub/grub.cfg": grub_menu(("LFS", "/boot/bzImage", ""))}
@@ -551,7 +591,7 @@ GUESTS: dict[str, tuple[Guest, str]] = {
             root(
                 {
                     path: content
-                    for path, content in without_loader("lfs", net="openrc", systemd=False).items()
+                    for path, content in without_loader("lfs", network="openrc", systemd=False).items()
                     if "modules" not in path
                 }
                 | {
@@ -566,11 +606,13 @@ GUESTS: dict[str, tuple[Guest, str]] = {
     "void, GRUB, dracut, runit": (
         bios(
             root(
-                without_loader("void", net="runit", systemd=False)
+                without_loader("void", network="runit", systemd=False)
                 | {
-                    f"/boot/vmlinuz-{V}": kernel(V),
-                    f"/boot/initramfs-{V}.img": packed(),
-                    "/boot/grub/grub.cfg": grub_menu(("Void", f"/boot/vmlinuz-{V}", f"/boot/initramfs-{V}.img")),
+                    f"/boot/vmlinuz-{VERSION}": kernel(VERSION),
+                    f"/boot/initramfs-{VERSION}.img": initramfs_image(),
+                    "/boot/grub/grub.cfg": grub_menu(
+                        ("Void", f"/boot/vmlinuz-{VERSION}", f"/boot/initramfs-{VERSION}.img")
+                    ),
                 }
             )
         ),
@@ -579,11 +621,11 @@ GUESTS: dict[str, tuple[Guest, str]] = {
     "slackware, LILO": (
         mbr(
             root(
-                without_loader("slackware", net="slackware", systemd=False)
+                without_loader("slackware", network="slackware", systemd=False)
                 | {
-                    "/boot/vmlinuz": kernel(V),
-                    "/boot/initrd.gz": packed(),
-                    "/etc/lilo.conf": LILO.format(f"UUID={R}").encode(),
+                    "/boot/vmlinuz": kernel(VERSION),
+                    "/boot/initrd.gz": initramfs_image(),
+                    "/etc/lilo.conf": LILO.format(f"UUID={ROOT_UUID}").encode(),
                 }
             ),
             code=b"\xfa\xeb\x21\x01\xb4\x01LILO",
@@ -593,10 +635,10 @@ GUESTS: dict[str, tuple[Guest, str]] = {
     "slackware, LILO, /dev/sda1": (
         mbr(
             root(
-                without_loader("slackware", net="slackware", systemd=False)
+                without_loader("slackware", network="slackware", systemd=False)
                 | {
-                    "/boot/vmlinuz": kernel(V),
-                    "/boot/initrd.gz": packed(),
+                    "/boot/vmlinuz": kernel(VERSION),
+                    "/boot/initrd.gz": initramfs_image(),
                     "/etc/lilo.conf": LILO.format("/dev/sda1").encode(),
                 }
             ),
@@ -607,24 +649,24 @@ GUESTS: dict[str, tuple[Guest, str]] = {
     "nixos, systemd-boot": (
         uefi(
             {
-                "EFI/nixos/k.efi": kernel(V),
-                "EFI/nixos/i.efi": packed(prefix="nix/store/x-modules/lib/modules/{}/"),
+                "EFI/nixos/k.efi": kernel(VERSION),
+                "EFI/nixos/i.efi": initramfs_image(prefix="nix/store/x-modules/lib/modules/{}/"),
                 "loader/entries/nixos-1.conf": NIXOS,
             },
-            root(without_loader("nixos", net="dhcpcd")),
+            root(without_loader("nixos", network="dhcpcd")),
         ),
         "",
     ),
     "openwrt, GRUB, uci": (
         bios(
             root(
-                without_loader("openwrt", net="openrc", systemd=False)
+                without_loader("openwrt", network="openrc", systemd=False)
                 | {
                     "/etc/network/interfaces": b"",
                     "/etc/config/network": b"config interface 'wan'\n\toption proto 'dhcp'\n",
-                    f"/boot/vmlinuz-{V}": kernel(V),
-                    f"/boot/i-{V}": packed(),
-                    "/boot/grub/grub.cfg": grub_menu(("W", f"/boot/vmlinuz-{V}", f"/boot/i-{V}")),
+                    f"/boot/vmlinuz-{VERSION}": kernel(VERSION),
+                    f"/boot/i-{VERSION}": initramfs_image(),
+                    "/boot/grub/grub.cfg": grub_menu(("W", f"/boot/vmlinuz-{VERSION}", f"/boot/i-{VERSION}")),
                 }
             )
         ),
@@ -632,7 +674,7 @@ GUESTS: dict[str, tuple[Guest, str]] = {
     ),
     "coreos, /usr on its own partition": (
         bios(
-            Area(
+            PartitionSpec(
                 "ext4",
                 {
                     "/lib/os-release": b"ID=coreos\nVERSION_ID=899\n",
@@ -647,7 +689,7 @@ GUESTS: dict[str, tuple[Guest, str]] = {
                 kind=USR_TYPE,
             ),
             root(
-                COREOS_ROOT | NETWORKS["networkd"] | wants("sshd.service", "cloud-init.service"),
+                COREOS_ROOT | NETWORKS["networkd"] | enabled_units("sshd.service", "cloud-init.service"),
                 label="ROOT",
             ),
         ),
@@ -656,45 +698,48 @@ GUESTS: dict[str, tuple[Guest, str]] = {
     # File systems that are not read.
     **{
         f"root on {name}": (
-            uefi({}, Area(name, uuid=R)),
+            uefi({}, PartitionSpec(name, uuid=ROOT_UUID)),
             "unknown:guest-unread unknown:no-system warns:root-file-system",
         )
         for name in ("f2fs", "zfs", "jfs", "bcachefs", "reiserfs", "nilfs2", "erofs")
     },
-    "freebsd, UFS": (bios(Area("ufs")), "unknown:guest-unread unknown:no-system"),
-    "root in a RAID": (bios(Area("mdraid")), "unknown:guest-unread unknown:no-system"),
+    "freebsd, UFS": (bios(PartitionSpec("ufs")), "unknown:guest-unread unknown:no-system"),
+    "root in a RAID": (bios(PartitionSpec("mdraid")), "unknown:guest-unread unknown:no-system"),
     "encrypted root": (
-        uefi({}, Area("luks", uuid=B)),
+        uefi({}, PartitionSpec("luks", uuid=BOOT_UUID)),
         "blocks:root-encrypted unknown:guest-unread unknown:no-system",
     ),
     "encrypted swap beside a root on btrfs": (
-        uefi({}, Area("luks", uuid=B), BTRFS),
+        uefi({}, PartitionSpec("luks", uuid=BOOT_UUID), BTRFS),
         "unknown:guest-unread unknown:no-system unknown:root-encrypted warns:root-file-system",
     ),
     "home on btrfs": (
         bios(
-            root(debian(more={"/etc/fstab": f"UUID={R} / ext4 x\nUUID={B} /home btrfs x\n".encode()})),
-            Area("btrfs", uuid=B),
+            root(debian(more={"/etc/fstab": f"UUID={ROOT_UUID} / ext4 x\nUUID={BOOT_UUID} /home btrfs x\n".encode()})),
+            PartitionSpec("btrfs", uuid=BOOT_UUID),
         ),
         "unknown:guest-unread warns:root-not-last",
     ),
-    "empty partition": (uefi({}, Area("")), "unknown:no-system"),
+    "empty partition": (uefi({}, PartitionSpec("")), "unknown:no-system"),
     # Disks that cannot boot, and disks for which it is unknown.
-    "no boot code": (Guest((root(DEBIAN),)), "blocks:nothing-starts"),
+    "no boot code": (GuestDisk((root(DEBIAN),)), "blocks:nothing-starts"),
     "unknown boot code": (mbr(root(DEBIAN), code=UNKNOWN_CODE), "unknown:nothing-starts"),
     "standard code without an active partition": (mbr(root(DEBIAN), code=STANDARD), "blocks:nothing-starts"),
     "stale GRUB beside UEFI": (uefi({}, root(DEBIAN)), ""),
     "initramfs is truncated after the drivers": (
-        bios(root(debian(more={f"/boot/initrd.img-{V}": LONG[:-1000]}))),
+        bios(root(debian(more={f"/boot/initrd.img-{VERSION}": LONG[:-1000]}))),
         "warns:initramfs-damaged",
     ),
     "initramfs is truncated, xz": (
-        bios(root(debian(more={f"/boot/initrd.img-{V}": packed(pack=lambda data: XZ(data)[:100])}))),
+        bios(root(debian(more={f"/boot/initrd.img-{VERSION}": initramfs_image(pack=lambda data: XZ(data)[:100])}))),
         "unknown:initramfs-unread warns:initramfs-damaged",
     ),
-    "kernel is truncated": (bios(root(debian(more={f"/boot/vmlinuz-{V}": kernel(V)[:1000]}))), "blocks:kernel-damaged"),
+    "kernel is truncated": (
+        bios(root(debian(more={f"/boot/vmlinuz-{VERSION}": kernel(VERSION)[:1000]}))),
+        "blocks:kernel-damaged",
+    ),
     "kernel for arm64": (
-        bios(root(debian(more={f"/boot/vmlinuz-{V}": (bytes(0x38) + b"ARMd").ljust(4096, b"x")}))),
+        bios(root(debian(more={f"/boot/vmlinuz-{VERSION}": (bytes(0x38) + b"ARMd").ljust(4096, b"x")}))),
         "blocks:kernel-damaged",
     ),
     "no init": (bios(root(without(DEBIAN, "/usr/sbin/init", "/usr/lib/systemd/systemd"))), "blocks:init-missing"),
@@ -716,32 +761,38 @@ GUESTS: dict[str, tuple[Guest, str]] = {
         "",
     ),
     "init named by the boot loader": (
-        bios(root(without(debian(arguments=f"{ARGS} init=/opt/init"), "/usr/sbin/init", "/usr/lib/systemd/systemd"))),
+        bios(
+            root(without(debian(arguments=f"{ARGUMENTS} init=/opt/init"), "/usr/sbin/init", "/usr/lib/systemd/systemd"))
+        ),
         "",
     ),
     "fstab names another root, systemd": (
-        bios(root(debian(more={"/etc/fstab": f"UUID={B} / ext4 x 0 1\n".encode()}))),
+        bios(root(debian(more={"/etc/fstab": f"UUID={BOOT_UUID} / ext4 x 0 1\n".encode()}))),
         "warns:fstab-missing",
     ),
     "fstab names another root, no systemd": (
         bios(
-            root(without(debian(more={"/etc/fstab": f"UUID={B} / ext4 x 0 1\n".encode()}), "/usr/lib/systemd/systemd"))
+            root(
+                without(
+                    debian(more={"/etc/fstab": f"UUID={BOOT_UUID} / ext4 x 0 1\n".encode()}), "/usr/lib/systemd/systemd"
+                )
+            )
         ),
         "blocks:fstab-missing",
     ),
     "ifupdown without a DHCP client": (bios(root(without(DEBIAN, "/usr/sbin/dhclient"))), "warns:dhcp-client"),
-    "kernel is empty": (bios(root(debian(more={f"/boot/vmlinuz-{V}": b""}))), "blocks:kernel-missing"),
+    "kernel is empty": (bios(root(debian(more={f"/boot/vmlinuz-{VERSION}": b""}))), "blocks:kernel-missing"),
     "initramfs of another version": (
-        bios(root(debian("kali", more={f"/boot/initrd.img-{V}": packed("6.6.29")}))),
+        bios(root(debian("kali", more={f"/boot/initrd.img-{VERSION}": initramfs_image("6.6.29")}))),
         "blocks:virtio-drivers warns:nvme-driver",
     ),
     "two systems, both menus boot the second": (
-        bios(root(debian("ubuntu", "24.04"), uuid=B), root(debian("kali", "2026"))),
+        bios(root(debian("ubuntu", "24.04"), uuid=BOOT_UUID), root(debian("kali", "2026"))),
         "",
     ),
     "two systems, each boots itself": (
         bios(
-            root(debian("ubuntu", "24.04", arguments=f"root=UUID={B} net.ifnames=0"), uuid=B),
+            root(debian("ubuntu", "24.04", arguments=f"root=UUID={BOOT_UUID} net.ifnames=0"), uuid=BOOT_UUID),
             root(debian("kali", "2026")),
         ),
         "unknown:system-uncertain warns:root-not-last",
@@ -751,11 +802,11 @@ GUESTS: dict[str, tuple[Guest, str]] = {
         "unknown:system-uncertain",
     ),
     "fstab by /dev/sda": (
-        bios(root(debian(more={"/etc/fstab": f"/dev/sda1 / ext4 x\nUUID={R} /data ext4 x\n".encode()}))),
+        bios(root(debian(more={"/etc/fstab": f"/dev/sda1 / ext4 x\nUUID={ROOT_UUID} /data ext4 x\n".encode()}))),
         "warns:fstab-device-name",
     ),
     "fstab by /dev/sda, /data": (
-        bios(root(debian(more={"/etc/fstab": f"UUID={R} / ext4 x\n/dev/sda2 /data ext4 x\n".encode()}))),
+        bios(root(debian(more={"/etc/fstab": f"UUID={ROOT_UUID} / ext4 x\n/dev/sda2 /data ext4 x\n".encode()}))),
         "blocks:fstab-device-name",
     ),
     "label with a space": (
@@ -771,15 +822,16 @@ GUESTS: dict[str, tuple[Guest, str]] = {
     ),
     "stub of GRUB with a stale UUID": (
         uefi(
-            {"EFI/debian/grub.cfg": f"search.fs_uuid {B} root\nset prefix=($root)/boot/grub\n".encode()}, root(DEBIAN)
+            {"EFI/debian/grub.cfg": f"search.fs_uuid {BOOT_UUID} root\nset prefix=($root)/boot/grub\n".encode()},
+            root(DEBIAN),
         ),
         "blocks:grub-search-stale",
     ),
     "stub of GRUB": (
-        uefi({"EFI/debian/grub.cfg": f"search --no-floppy --fs-uuid --set=root {R}\n".encode()}, root(DEBIAN)),
+        uefi({"EFI/debian/grub.cfg": f"search --no-floppy --fs-uuid --set=root {ROOT_UUID}\n".encode()}, root(DEBIAN)),
         "",
     ),
-    "hibernated": (bios(root(DEBIAN), Area("swap-suspended")), "warns:hibernated warns:root-not-last"),
+    "hibernated": (bios(root(DEBIAN), PartitionSpec("swap-suspended")), "warns:hibernated warns:root-not-last"),
     # Settings that depend on the source machine.
     "interface with a predictable name": (
         bios(root(debian(more={"/etc/network/interfaces": b"auto enp0s3\niface enp0s3 inet dhcp\n"}))),
@@ -787,29 +839,33 @@ GUESTS: dict[str, tuple[Guest, str]] = {
     ),
     "debian, eth0 and predictable names": (bios(root(debian(arguments=PREDICTABLE))), "warns:network-for-eth0"),
     "centos 7, eth0 and predictable names": (
-        bios(root(without_rule(debian("centos", "7", net="ifcfg", arguments=PREDICTABLE, more=NAME_SLOT)))),
+        bios(root(without_rule(debian("centos", "7", network="ifcfg", arguments=PREDICTABLE, more=NAME_SLOT)))),
         "warns:network-for-eth0",
     ),
     "netplan, eth0 and predictable names": (
-        bios(root(debian(net="netplan", arguments=PREDICTABLE, more={"/etc/netplan/1.yaml": NETPLAN_ETH0}))),
+        bios(root(debian(network="netplan", arguments=PREDICTABLE, more={"/etc/netplan/1.yaml": NETPLAN_ETH0}))),
         "warns:network-for-eth0",
     ),
     "sles 15, eth0 and net.ifnames=1": (
-        bios(root(debian("sles", "15.6", net="wicked", arguments=f"{PREDICTABLE} net.ifnames=1"))),
+        bios(root(debian("sles", "15.6", network="wicked", arguments=f"{PREDICTABLE} net.ifnames=1"))),
         "warns:network-for-eth0",
     ),
     "leap 16, eth0 and predictable names": (
-        bios(root(debian("opensuse-leap", "16.0", net="wicked", arguments=PREDICTABLE))),
+        bios(root(debian("opensuse-leap", "16.0", network="wicked", arguments=PREDICTABLE))),
         "warns:network-for-eth0",
     ),
     "networkd, eth* and predictable names": (
         bios(
-            root(debian(net="networkd", arguments=PREDICTABLE, more={"/etc/systemd/network/a.network": NETWORKD_ETH0}))
+            root(
+                debian(
+                    network="networkd", arguments=PREDICTABLE, more={"/etc/systemd/network/a.network": NETWORKD_ETH0}
+                )
+            )
         ),
         "warns:network-for-eth0",
     ),
     "NetworkManager without its own profiles, eth0 and predictable names": (
-        bios(root(debian(net="manager", arguments=PREDICTABLE, more=MANAGER_ETH0 | NO_AUTO_DEFAULT))),
+        bios(root(debian(network="manager", arguments=PREDICTABLE, more=MANAGER_ETH0 | NO_AUTO_DEFAULT))),
         "warns:network-for-eth0",
     ),
     "eth0, arguments in a variable": (
@@ -822,15 +878,15 @@ GUESTS: dict[str, tuple[Guest, str]] = {
     ),
     "fixed address": (bios(root(debian(more={"/etc/network/interfaces": STATIC}))), "warns:no-dhcp"),
     "resume of a disk that is missing": (
-        bios(root(debian(arguments=f"{ARGS} resume=UUID={B}"))),
+        bios(root(debian(arguments=f"{ARGUMENTS} resume=UUID={BOOT_UUID}"))),
         "warns:source-device",
     ),
-    "agent of another cloud": (bios(root(debian(more=wants("walinuxagent.service")))), "warns:foreign-agent"),
+    "agent of another cloud": (bios(root(debian(more=enabled_units("walinuxagent.service")))), "warns:foreign-agent"),
     "blacklisted driver": (
-        bios(root(debian(arguments=f"{ARGS} modprobe.blacklist=virtio_blk"))),
+        bios(root(debian(arguments=f"{ARGUMENTS} modprobe.blacklist=virtio_blk"))),
         "blocks:driver-blacklisted",
     ),
-    "rescue target": (bios(root(debian(arguments=f"{ARGS} systemd.unit=emergency.target"))), "warns:rescue-start"),
+    "rescue target": (bios(root(debian(arguments=f"{ARGUMENTS} systemd.unit=emergency.target"))), "warns:rescue-start"),
     "mount unit of a device that is missing": (
         bios(
             root(
@@ -880,14 +936,14 @@ def test_the_table_has_many_guests() -> None:
     assert sum(not expected for _guest, expected in GUESTS.values()) >= 40
 
 
-@each_row("net", NETWORKS)
-def test_dhcp_is_recognised_for_each_network_tool(net: str) -> None:
+@each_row("network", NETWORKS)
+def test_dhcp_is_recognised_for_each_network_tool(network: str) -> None:
     """Without cloud-init, the DHCP configuration of every tool is recognised."""
-    tree = without_loader("any", net=net, more={"/usr/bin/cloud-init": Link("nowhere")})
-    network = report_of(bios(root(tree))).guest
-    assert network is not None
-    assert network.network is not None
-    assert network.network.dhcp
+    tree = without_loader("any", network=network, more={"/usr/bin/cloud-init": Link("nowhere")})
+    guest = report_of(bios(root(tree))).guest
+    assert guest is not None
+    assert guest.network is not None
+    assert guest.network.dhcp
 
 
 LINKS = "/etc/systemd/network"
@@ -905,25 +961,26 @@ KEEPS_ETH0: dict[str, Files] = {
     "the rule is masked": debian(arguments=PREDICTABLE, more={f"{RULES}/80-net-setup-link.rules": Link("/dev/null")}),
     "the rule is empty": debian(arguments=PREDICTABLE, more={f"{RULES}/80-net-setup-link.rules": b""}),
     "the old rule is masked": without_rule(debian(
-        net="ifcfg", arguments=PREDICTABLE, more=NAME_SLOT | {f"{RULES}/80-net-name-slot.rules": Link("/dev/null")}
+        network="ifcfg", arguments=PREDICTABLE, more=NAME_SLOT | {f"{RULES}/80-net-name-slot.rules": Link("/dev/null")}
     )),
     "Debian 8": debian(version="8", arguments=PREDICTABLE, more={f"{LIBRARY}/75-persistent-net-generator.rules": b"x"}),
     "CentOS 6": without_rule(debian(
-        "centos", "6.10", net="ifcfg", arguments=PREDICTABLE,
+        "centos", "6.10", network="ifcfg", arguments=PREDICTABLE,
         more={f"{LIBRARY}/60-net.rules": b"x", "/usr/lib/systemd/systemd": Link("nowhere")},
     )),
-    "SLES 15": debian("sles", "15.6", net="wicked", arguments=PREDICTABLE),
-    "SLES 15 for SAP": debian("sles_sap", "15.6", net="wicked", arguments=PREDICTABLE),
-    "Leap 42": debian("opensuse", "42.3", net="wicked", arguments=PREDICTABLE),
-    "Leap 15": debian("opensuse-leap", "15.6", net="wicked", arguments=PREDICTABLE),
+    "SLES 15": debian("sles", "15.6", network="wicked", arguments=PREDICTABLE),
+    "SLES 15 for SAP": debian("sles_sap", "15.6", network="wicked", arguments=PREDICTABLE),
+    "Leap 42": debian("opensuse", "42.3", network="wicked", arguments=PREDICTABLE),
+    "Leap 15": debian("opensuse-leap", "15.6", network="wicked", arguments=PREDICTABLE),
     "Debian's cloud image": debian(arguments=PREDICTABLE, more={"/etc/network/cloud-ifupdown-helper": b"#!"}),
     "other interfaces are configured too": debian(
         arguments=PREDICTABLE, more=NETWORKS["networkd"] | {f"{LINKS}/b.network": NETWORKD_ETH0}
     ),
-    "NetworkManager creates a profile": debian(net="manager", arguments=PREDICTABLE, more=MANAGER_ETH0),
+    "NetworkManager creates a profile": debian(network="manager", arguments=PREDICTABLE, more=MANAGER_ETH0),
     "the kernel uses DHCP": debian(arguments=f"{PREDICTABLE} ip=dhcp"),
     "cloud-init writes netplan": debian(
-        net="netplan", arguments=PREDICTABLE, more={"/etc/netplan/1.yaml": NETPLAN_ETH0, "/etc/cloud/cloud.cfg": b""}
+        network="netplan", arguments=PREDICTABLE,
+        more={"/etc/netplan/1.yaml": NETPLAN_ETH0, "/etc/cloud/cloud.cfg": b""},
     ),
 }  # fmt: skip
 

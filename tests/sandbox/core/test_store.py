@@ -161,17 +161,17 @@ def test_changes_that_could_not_be_written_are_written_by_the_next_commit(store:
 
 def test_changes_under_one_lock_are_written_together(store: Store, tmp_path: Path) -> None:
     """A commit of another thread waits until the second of two changes that belong together is made."""
-    trees, began = _open(store), threading.Event()
+    trees, started = _open(store), threading.Event()
 
     def commit() -> None:
-        began.wait()
+        started.wait()
         store.commit(LOCK)
 
     thread = threading.Thread(target=commit)
     thread.start()
     with LOCK:
         trees["one"] = Tree("one")
-        began.set()
+        started.set()
         thread.join(0.02)
         assert _shape(_after_a_kill(tmp_path)) == {}
         trees["two"] = Tree("two")

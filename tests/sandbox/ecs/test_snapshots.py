@@ -169,7 +169,7 @@ def test_an_export_into_a_deleted_bucket_fails(exporting: Sandbox, oss: Oss) -> 
 
 @pytest.mark.skipif(not shutil.which("qemu-img"), reason="qemu-img is missing")
 @each_row(
-    ("source", "wanted", "driver"),
+    ("source", "target", "driver"),
     [
         ("RAW", "qcow2", "qcow2"),
         ("RAW", "VHD", "vpc"),
@@ -181,22 +181,22 @@ def test_an_export_into_a_deleted_bucket_fails(exporting: Sandbox, oss: Oss) -> 
     ],
 )
 def test_an_export_is_converted_to_the_requested_format(
-    exporting: Sandbox, oss: Oss, tmp_path: Path, source: str, wanted: str, driver: str
+    exporting: Sandbox, oss: Oss, tmp_path: Path, source: str, target: str, driver: str
 ) -> None:
     """The object is a disk of that format with the imported bytes."""
     raw = bytes(MIB) + b"disk".ljust(512, b"\x07") + bytes(MIB)
-    plain, made = tmp_path / "plain", tmp_path / "made"
-    plain.write_bytes(raw)
-    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", plain, made], check=True)
-    put(exporting, "source", {"RAW": raw, "VHD": fixed_vhd(raw), "QCOW2": made.read_bytes()}[source])
+    raw_path, qcow2_path = tmp_path / "disk.raw", tmp_path / "disk.qcow2"
+    raw_path.write_bytes(raw)
+    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw_path, qcow2_path], check=True)
+    put(exporting, "source", {"RAW": raw, "VHD": fixed_vhd(raw), "QCOW2": qcow2_path.read_bytes()}[source])
     image_id = _import(exporting, DiskDeviceMappings=[mapping("source", Format=source)])
     exporting.state.configure(import_s=0.0)
-    task_id = call(exporting, "ExportImage", ImageId=image_id, OSSBucket=BUCKET, ImageFormat=wanted)["TaskId"]
+    task_id = call(exporting, "ExportImage", ImageId=image_id, OSSBucket=BUCKET, ImageFormat=target)["TaskId"]
     assert call(exporting, "DescribeTaskAttribute", TaskId=task_id)["TaskStatus"] == "Finished"
-    exported, back = tmp_path / "exported", tmp_path / "back"
-    exported.write_bytes(oss.bucket(BUCKET).get_object(f"{image_id}_system.{wanted.lower()}").read())
-    subprocess.run(["qemu-img", "convert", "-f", driver, "-O", "raw", exported, back], check=True)
-    assert back.read_bytes() == raw
+    exported, converted = tmp_path / "exported", tmp_path / "converted"
+    exported.write_bytes(oss.bucket(BUCKET).get_object(f"{image_id}_system.{target.lower()}").read())
+    subprocess.run(["qemu-img", "convert", "-f", driver, "-O", "raw", exported, converted], check=True)
+    assert converted.read_bytes() == raw
 
 
 def test_an_export_without_qemu_img_is_refused(

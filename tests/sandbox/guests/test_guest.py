@@ -166,7 +166,9 @@ def test_the_console_of_a_guest_that_qemu_refuses_has_the_reason(
 ) -> None:
     """The instance is Stopped."""
     command_line = machine.command_line
-    monkeypatch.setattr(machine, "command_line", lambda *given: [*command_line(*given), "-device", "no-such-device"])
+    monkeypatch.setattr(
+        machine, "command_line", lambda *arguments: [*command_line(*arguments), "-device", "no-such-device"]
+    )
     instance_id = started(sandbox, imported(sandbox))
     until(lambda: status(sandbox, instance_id) == "Stopped")
     assert "QEMU ended the guest" in console(sandbox, instance_id)
@@ -187,9 +189,9 @@ def test_a_guest_runs_disks_of_every_format(sandbox: Sandbox, disk: Path, form: 
     if shutil.which("qemu-img") is None:
         pytest.skip("qemu-img is not installed")
     suffix, kind, *options = form
-    made = disk.with_suffix(".made")
-    subprocess.run(["qemu-img", "convert", "-O", kind, *options, disk, made], check=True)
-    put(sandbox, f"disk.{suffix}", made.read_bytes())
+    converted = disk.with_suffix(".made")
+    subprocess.run(["qemu-img", "convert", "-O", kind, *options, disk, converted], check=True)
+    put(sandbox, f"disk.{suffix}", converted.read_bytes())
     instance_id = started(sandbox, imported(sandbox, f"disk.{suffix}", "disk.raw"))
     until(lambda: console(sandbox, instance_id) == LINE)
 

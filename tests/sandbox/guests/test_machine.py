@@ -27,7 +27,7 @@ def command_text(
     *, architecture: str = "x86_64", is_uefi: bool = False, is_nvme: bool = False, accelerator: str = "tcg"
 ) -> str:
     """Return the command line of QEMU as one string."""
-    made = Machine(
+    machine_ = Machine(
         architecture=architecture,
         is_uefi=is_uefi,
         is_nvme=is_nvme,
@@ -35,7 +35,7 @@ def command_text(
         memory_mib=1024,
         accelerator=accelerator,
     )
-    return " ".join(command_line(made, DESCRIPTORS))
+    return " ".join(command_line(machine_, DESCRIPTORS))
 
 
 @each_row("architecture", ["x86_64", "i386", "arm64"])

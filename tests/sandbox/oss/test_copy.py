@@ -52,11 +52,16 @@ def test_the_response_has_the_etag_in_its_body_too(bucket: oss2.Bucket, data: by
     assert "<CopyPartResult>" in body
 
 
-@pytest.mark.parametrize("given", ["bytes=5-1", "bytes=a-b", "0-99"])
-def test_a_malformed_range_copies_everything(bucket: oss2.Bucket, data: bytes, upload_id: str, given: str) -> None:
+@pytest.mark.parametrize("range_header", ["bytes=5-1", "bytes=a-b", "0-99"])
+def test_a_malformed_range_copies_everything(
+    bucket: oss2.Bucket, data: bytes, upload_id: str, range_header: str
+) -> None:
     """This follows the documents."""
     params = {"uploadId": upload_id, "partNumber": "1"}
-    source = {"x-oss-copy-source": f"/disks/{oss2.compat.urlquote(SOURCE, '')}", "x-oss-copy-source-range": given}
+    source = {
+        "x-oss-copy-source": f"/disks/{oss2.compat.urlquote(SOURCE, '')}",
+        "x-oss-copy-source-range": range_header,
+    }
     do(bucket, "PUT", KEY, params=params, headers=source)
     assert [part.size for part in bucket.list_parts(KEY, upload_id).parts] == [len(data)]
 

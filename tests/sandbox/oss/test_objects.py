@@ -32,24 +32,24 @@ def test_an_uploaded_object_can_be_downloaded(bucket: oss2.Bucket) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "first", "last"),
+    ("range_header", "first", "last"),
     [("bytes=3-9", 3, 9), ("bytes=10200-", 10200, 10239), ("bytes=-5", 10235, 10239), ("bytes=0-0", 0, 0)],
 )
-def test_a_range_is_inclusive(bucket: oss2.Bucket, given: str, first: int, last: int) -> None:
+def test_a_range_is_inclusive(bucket: oss2.Bucket, range_header: str, first: int, last: int) -> None:
     """A range in the object is returned with 206 and the CRC of the whole object."""
     bucket.put_object(KEY, DATA)
-    got = do(bucket, "GET", KEY, headers={"Range": given})
+    got = do(bucket, "GET", KEY, headers={"Range": range_header})
     assert got.status == 206
     assert got.body == DATA[first : last + 1]
     assert got.headers["content-range"] == f"bytes {first}-{last}/{len(DATA)}"
     assert got.headers["x-oss-hash-crc64ecma"] == str(crc64_update(DATA))
 
 
-@pytest.mark.parametrize("given", ["bytes=9-3", "bytes=a-b", "bytes=20000-", "bytes=3-20000", "bytes=-"])
-def test_an_invalid_range_returns_the_whole_object(bucket: oss2.Bucket, given: str) -> None:
+@pytest.mark.parametrize("range_header", ["bytes=9-3", "bytes=a-b", "bytes=20000-", "bytes=3-20000", "bytes=-"])
+def test_an_invalid_range_returns_the_whole_object(bucket: oss2.Bucket, range_header: str) -> None:
     """OSS ignores such a range unless the standard behaviour is requested."""
     bucket.put_object(KEY, DATA)
-    got = do(bucket, "GET", KEY, headers={"Range": given})
+    got = do(bucket, "GET", KEY, headers={"Range": range_header})
     assert (got.status, got.body) == (200, DATA)
 
 

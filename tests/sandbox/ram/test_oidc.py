@@ -41,9 +41,11 @@ def test_a_role_is_assumed_with_a_token(sandbox: Sandbox) -> None:
     """The key has the permissions of the role for the requested time. The call has no signature."""
     prepare_oidc(sandbox)
     answer = json.loads(assume(sandbox, Token().text(sandbox), DurationSeconds="900").text)
-    info, given = answer["OIDCTokenInfo"], answer["Credentials"]
+    info, credentials = answer["OIDCTokenInfo"], answer["Credentials"]
     assert (info["Subject"], info["Issuer"], info["ClientIds"]) == (SUBJECT, ISSUER, "sts.aliyuncs.com")
-    session = AccessKey(id=given["AccessKeyId"], secret=given["AccessKeySecret"], token=given["SecurityToken"])
+    session = AccessKey(
+        id=credentials["AccessKeyId"], secret=credentials["AccessKeySecret"], token=credentials["SecurityToken"]
+    )
     identity = call(sandbox, "GetCallerIdentity", key=session)
     assert identity["Arn"] == f"acs:ram::{sandbox.account_id}:assumed-role/Builder/run-7"
     call(sandbox, "DescribeImages", key=session)
@@ -182,8 +184,10 @@ def test_a_session_policy_restricts_the_permissions(sandbox: Sandbox) -> None:
     """The policy has the same effect as with AssumeRole."""
     prepare_oidc(sandbox)
     nothing = json.dumps({"Version": "1", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]})
-    given = json.loads(assume(sandbox, Token().text(sandbox), Policy=nothing).text)["Credentials"]
-    session = AccessKey(id=given["AccessKeyId"], secret=given["AccessKeySecret"], token=given["SecurityToken"])
+    credentials = json.loads(assume(sandbox, Token().text(sandbox), Policy=nothing).text)["Credentials"]
+    session = AccessKey(
+        id=credentials["AccessKeyId"], secret=credentials["AccessKeySecret"], token=credentials["SecurityToken"]
+    )
     assert refusal(sandbox, "DescribeImages", key=session) == (403, "Forbidden.RAM")
 
 
@@ -270,10 +274,10 @@ def test_providers_are_created_listed_and_deleted(sandbox: Sandbox) -> None:
     prepare_oidc(sandbox)
     more = {"Fingerprints": "a" * 40, "IssuanceLimitTime": "6", "Description": "for tests"}
     other: dict[str, Any] = {"OIDCProviderName": "other", "IssuerUrl": "https://other.example.invalid/x", **more}
-    _, made = ims(sandbox, "CreateOIDCProvider", **other)
+    _, created = ims(sandbox, "CreateOIDCProvider", **other)
     _, got = ims(sandbox, "GetOIDCProvider", OIDCProviderName="other")
-    assert got["OIDCProvider"] == made["OIDCProvider"]
-    assert (made["OIDCProvider"]["IssuanceLimitTime"], made["OIDCProvider"]["Fingerprints"]) == (6, "a" * 40)
+    assert got["OIDCProvider"] == created["OIDCProvider"]
+    assert (created["OIDCProvider"]["IssuanceLimitTime"], created["OIDCProvider"]["Fingerprints"]) == (6, "a" * 40)
     _, listed = ims(sandbox, "ListOIDCProviders")
     assert [each["OIDCProviderName"] for each in listed["OIDCProviders"]["OIDCProvider"]] == ["ci", "other"]
     ims(sandbox, "DeleteOIDCProvider", OIDCProviderName="ci")
@@ -310,8 +314,8 @@ def test_providers_and_keys_are_persistent(tmp_path: Path) -> None:
 )
 def test_an_invalid_provider_is_refused(prepared: Sandbox, fields: dict[str, str], expected: tuple[int, str]) -> None:
     """Names, URLs, numbers and duplicates are checked."""
-    given: dict[str, Any] = {"OIDCProviderName": "new", "IssuerUrl": "https://new.example.invalid", **fields}
-    status, answer = ims(prepared, "CreateOIDCProvider", **given)
+    parameters: dict[str, Any] = {"OIDCProviderName": "new", "IssuerUrl": "https://new.example.invalid", **fields}
+    status, answer = ims(prepared, "CreateOIDCProvider", **parameters)
     assert (status, answer["Code"]) == expected
 
 

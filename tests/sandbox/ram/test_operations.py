@@ -31,11 +31,11 @@ def _attach(sandbox: Sandbox, name: str, kind: str = "System") -> None:
 
 def test_a_role_is_returned_as_created(sandbox: Sandbox) -> None:
     """CreateRole and GetRole return the same role; the trust policy is the text of the request."""
-    made = call(sandbox, "CreateRole", RoleName=ROLE, AssumeRolePolicyDocument=TRUST, Description="why")["Role"]
-    assert made == call(sandbox, "GetRole", RoleName=ROLE)["Role"]
-    assert made["AssumeRolePolicyDocument"] == TRUST
-    assert made["Arn"] == f"acs:ram::{sandbox.account_id}:role/{ROLE}"
-    assert (made["Description"], made["MaxSessionDuration"]) == ("why", 3600)
+    created = call(sandbox, "CreateRole", RoleName=ROLE, AssumeRolePolicyDocument=TRUST, Description="why")["Role"]
+    assert created == call(sandbox, "GetRole", RoleName=ROLE)["Role"]
+    assert created["AssumeRolePolicyDocument"] == TRUST
+    assert created["Arn"] == f"acs:ram::{sandbox.account_id}:role/{ROLE}"
+    assert (created["Description"], created["MaxSessionDuration"]) == ("why", 3600)
 
 
 def test_an_update_changes_only_the_given_fields(sandbox: Sandbox) -> None:
@@ -71,8 +71,8 @@ def test_a_policy_is_returned_with_its_document(sandbox: Sandbox) -> None:
     assert shown["Policy"]["AttachmentCount"] == 1
     actions = json.loads(shown["DefaultPolicyVersion"]["PolicyDocument"])["Statement"][0]["Action"]
     assert actions == ["oss:GetObject", "oss:GetBucketLocation", "oss:GetBucketInfo"]
-    made = call(sandbox, "CreatePolicy", PolicyName="narrow", PolicyDocument=DOCUMENT)["Policy"]
-    assert (made["PolicyType"], made["DefaultVersion"]) == ("Custom", "v1")
+    created = call(sandbox, "CreatePolicy", PolicyName="narrow", PolicyDocument=DOCUMENT)["Policy"]
+    assert (created["PolicyType"], created["DefaultVersion"]) == ("Custom", "v1")
     shown = call(sandbox, "GetPolicy", PolicyType="Custom", PolicyName="narrow")
     assert shown["DefaultPolicyVersion"]["PolicyDocument"] == DOCUMENT
 

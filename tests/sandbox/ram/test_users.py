@@ -23,15 +23,15 @@ def _user(sandbox: Sandbox, name: str = "ci", *policies: tuple[str, str]) -> Acc
     call(sandbox, "CreateUser", UserName=name)
     for kind, policy in policies:
         call(sandbox, "AttachPolicyToUser", UserName=name, PolicyType=kind, PolicyName=policy)
-    made = call(sandbox, "CreateAccessKey", UserName=name)["AccessKey"]
-    return AccessKey(id=made["AccessKeyId"], secret=made["AccessKeySecret"])
+    created = call(sandbox, "CreateAccessKey", UserName=name)["AccessKey"]
+    return AccessKey(id=created["AccessKeyId"], secret=created["AccessKeySecret"])
 
 
 def _role(sandbox: Sandbox, principal: str, **fields: Any) -> str:
     statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"RAM": [principal]}}
     trust = json.dumps({"Version": "1", "Statement": [statement]})
-    made = call(sandbox, "CreateRole", RoleName="Deploy", AssumeRolePolicyDocument=trust, **fields)
-    return str(made["Role"]["Arn"])
+    created = call(sandbox, "CreateRole", RoleName="Deploy", AssumeRolePolicyDocument=trust, **fields)
+    return str(created["Role"]["Arn"])
 
 
 def test_the_policies_of_a_user_are_in_force(sandbox: Sandbox) -> None:
@@ -95,8 +95,8 @@ def test_the_default_version_of_a_policy_is_in_force(sandbox: Sandbox) -> None:
     """It applies to users with the policy. There are at most five versions, and the default cannot be deleted."""
     key = _user(sandbox, "ci", ("Custom", _policy(sandbox)))
     call(sandbox, "DescribeImages", key=key)
-    made = call(sandbox, "CreatePolicyVersion", PolicyName="describe", PolicyDocument=NOTHING)["PolicyVersion"]
-    assert (made["VersionId"], made["IsDefaultVersion"]) == ("v2", False)
+    created = call(sandbox, "CreatePolicyVersion", PolicyName="describe", PolicyDocument=NOTHING)["PolicyVersion"]
+    assert (created["VersionId"], created["IsDefaultVersion"]) == ("v2", False)
     call(sandbox, "DescribeImages", key=key)
     call(sandbox, "SetDefaultPolicyVersion", PolicyName="describe", VersionId="v2")
     assert refusal(sandbox, "DescribeImages", key=key) == (403, "Forbidden.RAM")
@@ -155,14 +155,16 @@ def test_a_user_assumes_a_role(sandbox: Sandbox) -> None:
     call(sandbox, "AttachPolicyToRole", RoleName="Deploy", PolicyType="Custom", PolicyName=_policy(sandbox))
     parameters: dict[str, Any] = {"RoleArn": arn, "RoleSessionName": "run-7", "DurationSeconds": 900}
     answer = call(sandbox, "AssumeRole", key=key, **parameters)
-    given = answer["Credentials"]
-    temporary = AccessKey(id=given["AccessKeyId"], secret=given["AccessKeySecret"], token=given["SecurityToken"])
+    credentials = answer["Credentials"]
+    temporary = AccessKey(
+        id=credentials["AccessKeyId"], secret=credentials["AccessKeySecret"], token=credentials["SecurityToken"]
+    )
     identity = call(sandbox, "GetCallerIdentity", key=temporary)
     assert identity["Arn"] == f"acs:ram::{sandbox.account_id}:assumed-role/Deploy/run-7"
     assert answer["AssumedRoleUser"]["AssumedRoleId"] == identity["PrincipalId"]
     call(sandbox, "DescribeImages", key=temporary)
     assert refusal(sandbox, "DescribeTasks", key=temporary) == (403, "Forbidden.RAM")
-    ends = datetime.strptime(given["Expiration"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
+    ends = datetime.strptime(credentials["Expiration"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
     assert 890 < ends - sandbox.clock.now_s() <= 900
     sandbox.clock.advance(901)
     assert refusal(sandbox, "DescribeImages", key=temporary) == (400, "InvalidSecurityToken.Expired")
@@ -217,9 +219,11 @@ def test_a_session_policy_only_restricts(sandbox: Sandbox, oss: Oss) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"), [({"ExternalId": "partner-7"}, 200), ({"ExternalId": "other"}, 403), ({}, 403)]
+    ("external_id", "expected"), [({"ExternalId": "partner-7"}, 200), ({"ExternalId": "other"}, 403), ({}, 403)]
 )
-def test_an_external_id_of_the_trust_policy_is_compared(sandbox: Sandbox, given: dict[str, str], expected: int) -> None:
+def test_an_external_id_of_the_trust_policy_is_compared(
+    sandbox: Sandbox, external_id: dict[str, str], expected: int
+) -> None:
     """A call without it, or with another one, is refused."""
     key = _user(sandbox, "ci", ("System", "AliyunSTSAssumeRoleAccess"))
     statement = {
@@ -230,7 +234,7 @@ def test_an_external_id_of_the_trust_policy_is_compared(sandbox: Sandbox, given:
     }
     trust = json.dumps({"Version": "1", "Statement": [statement]})
     arn = call(sandbox, "CreateRole", RoleName="Deploy", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
-    fields = {"Version": "2015-04-01", "RoleArn": arn, "RoleSessionName": "run", **given}
+    fields = {"Version": "2015-04-01", "RoleArn": arn, "RoleSessionName": "run", **external_id}
     assert send(sandbox, signed(sandbox, "AssumeRole", fields, key=key)).status == expected
 
 
