@@ -1,4 +1,4 @@
-// ali-oss: the steps of OSS. Arguments: endpoint, access key, secret, v1 or v4. One outcome a line, as JSON.
+// Steps of ali-oss. Arguments: endpoint, access key, secret, v1 or v4. Prints one outcome per line, as JSON.
 "use strict";
 const OSS = require("ali-oss");
 

@@ -1,4 +1,4 @@
-// The calls of ECS, RAM and STS. Arguments: endpoint, access key, secret, pop-core or tea. The scenario comes on stdin.
+// Calls of ECS, RAM and STS. Arguments: endpoint, access key, secret, pop-core or tea. Reads the scenario from stdin.
 "use strict";
 const [endpoint, accessKeyId, accessKeySecret, kind] = process.argv.slice(2);
 const VERSIONS = { ecs: "2014-05-26", ram: "2015-05-01", sts: "2015-04-01" };

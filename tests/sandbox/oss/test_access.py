@@ -35,9 +35,7 @@ def test_a_bucket_of_another_account_is_refused(sandbox: Sandbox, oss: Oss, buck
     assert oss.service(key=OTHER).list_buckets().buckets == []
 
 
-def test_the_refusal_of_a_bucket_in_another_region_has_its_endpoint(
-    sandbox: Sandbox, oss: Oss, bucket: oss2.Bucket
-) -> None:
+def test_the_refusal_of_a_bucket_in_another_region_has_its_endpoint(oss: Oss, bucket: oss2.Bucket) -> None:
     """The response of another region is 403 with the endpoint to use, and not a redirect."""
     elsewhere = oss.bucket("disks", region="cn-shanghai")
     with refused() as answer:
@@ -62,7 +60,7 @@ def test_v1_signatures_have_no_region(sandbox: Sandbox, oss: Oss, bucket: oss2.B
     assert answer == (403, "AccessDenied")
 
 
-def test_a_missing_bucket_is_404(sandbox: Sandbox, oss: Oss) -> None:
+def test_a_missing_bucket_is_404(oss: Oss) -> None:
     """Operations on the bucket and on its objects return NoSuchBucket."""
     nowhere = oss.bucket("nowhere")
     for act in (nowhere.get_bucket_info, lambda: nowhere.put_object("k", b"x"), lambda: nowhere.head_object("k")):
@@ -118,7 +116,7 @@ def test_temporary_credentials_expire(sandbox: Sandbox, oss: Oss, bucket: oss2.B
 
 
 @each_row("name", ["ab", "A-bucket", "-bucket", "bucket-", "b_cket", "b" * 64])
-def test_invalid_bucket_names_are_refused(sandbox: Sandbox, oss: Oss, name: str) -> None:
+def test_invalid_bucket_names_are_refused(oss: Oss, name: str) -> None:
     """A name is 3 to 63 of a-z, 0-9 and -, with an alphanumeric first and last character."""
     opened = oss.bucket("placeholder")
     opened.bucket_name = name

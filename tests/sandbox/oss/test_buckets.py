@@ -11,7 +11,6 @@ from oss2.models import (
     ServerSideEncryptionRule,
 )
 
-from aliyun_import.sandbox.server import Sandbox
 from tests.rows import each_row
 from tests.sandbox.oss_sdk import Oss, do, refused
 
@@ -37,7 +36,7 @@ def test_a_bucket_can_be_created_again_by_its_owner(bucket: oss2.Bucket) -> None
         assert answer == (409, "BucketAlreadyExists")
 
 
-def test_a_bucket_has_the_requested_class(sandbox: Sandbox, oss: Oss) -> None:
+def test_a_bucket_has_the_requested_class(oss: Oss) -> None:
     """Objects inherit it unless they set their own."""
     archive = oss.bucket("archive")
     archive.create_bucket(input=BucketCreateConfig("Archive"))
@@ -68,7 +67,7 @@ def test_only_an_empty_bucket_can_be_deleted(bucket: oss2.Bucket) -> None:
     assert answer == (404, "NoSuchBucket")
 
 
-def test_all_buckets_are_listed(sandbox: Sandbox, oss: Oss) -> None:
+def test_all_buckets_are_listed(oss: Oss) -> None:
     """ListBuckets returns the buckets of all regions in pages."""
     for name, region in (("bb-1", "cn-hangzhou"), ("bb-2", "cn-shanghai"), ("cc-1", "cn-hangzhou")):
         oss.bucket(name, region=region).create_bucket()

@@ -152,7 +152,7 @@ def test_100_gib_of_holes_need_no_more_than_the_data(sandbox: Sandbox, bucket: o
     assert sum(path.stat().st_blocks * 512 for path in (sandbox.state.directory / "objects").iterdir()) < 1 << 16
 
 
-def test_an_object_is_copied_with_its_metadata(bucket: oss2.Bucket, data: bytes) -> None:
+def test_an_object_is_copied_with_its_metadata(bucket: oss2.Bucket) -> None:
     """CopyObject copies the metadata of the source, or with REPLACE sets those of the request."""
     bucket.put_object("from", b"bytes", headers={"x-oss-meta-a": "1"})
     bucket.copy_object("disks", "from", "to")
