@@ -1,1 +1,1 @@
-"""Tests of the command line: options, settings, commands as subprocesses."""
+"""Tests of the command line."""

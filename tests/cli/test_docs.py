@@ -1,4 +1,4 @@
-"""Tests of the command `docs`: the pages that an installed tool has."""
+"""Tests of the command `docs`, which prints the pages of the installed package."""
 
 import ast
 import re
@@ -20,7 +20,7 @@ def printed(*words: str) -> click.testing.Result:
 
 
 def test_the_list_names_every_page_with_its_title() -> None:
-    """One page a line."""
+    """One page per line."""
     lines = printed().output.splitlines()
     pages = [str(path.relative_to(DOCS).with_suffix("")) for path in DOCS.rglob("*.md")]
     assert [line.split()[0] for line in lines] == sorted([*pages, "schema"])
@@ -28,40 +28,40 @@ def test_the_list_names_every_page_with_its_title() -> None:
 
 
 @each_row("name", ["how-to/nightly", "nightly", "docs/how-to/nightly.md", "nightly.md#cron"])
-def test_a_page_is_found_by_its_name_its_last_part_and_its_link(name: str) -> None:
-    """As a person types it, and as another page writes it."""
+def test_a_page_is_found_by_path_name_and_link(name: str) -> None:
+    """A user types the name; another page has the link."""
     assert printed(name).output.startswith("# Nightly builds with retention\n")
 
 
-def test_a_page_of_the_first_folder_precedes_one_of_the_same_name_below() -> None:
+def test_a_page_at_the_top_has_precedence_over_one_in_a_folder() -> None:
     """`quickstart` is the English page."""
     assert printed("quickstart").output.startswith("# Quickstart\n")
 
 
-def test_a_page_has_no_remarks_for_tests() -> None:
-    """They are comments of HTML, which Markdown does not show either."""
+def test_html_comments_are_not_printed() -> None:
+    """Pages have comments for tests. Markdown does not show them either."""
     assert "<!--" in (DOCS / "quickstart.md").read_text()
     assert "<!--" not in printed("quickstart").output
 
 
-def test_the_schema_is_printed_as_it_is() -> None:
-    """For scripts, which can't ask where the package is."""
+def test_the_schema_is_printed_unchanged() -> None:
+    """Scripts read it without the path of the package."""
     assert printed("schema").output == (PACKAGE / "schema.json").read_text()
 
 
-def test_an_unknown_page_is_answered_with_the_nearest() -> None:
-    """As a mistyped command is."""
+def test_an_unknown_page_suggests_the_most_similar_name() -> None:
+    """As for a mistyped command."""
     assert "There is no page 'quickstrat'. Did you mean quickstart?" in str(printed("quickstrat").output)
 
 
 def _texts(path: Path) -> list[str]:
-    """Return the strings of a module that are no docstrings of functions without a decorator."""
+    """Return the strings of a module without docstrings, except those of decorated functions."""
     nodes = tuple(nodes_of(path))
     documented = {
         id(node.body[0].value)
         for node in nodes
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-        and not getattr(node, "decorator_list", ())  # those of commands are their help
+        and not getattr(node, "decorator_list", ())  # the docstring of a command is its help
         and node.body
         and isinstance(node.body[0], ast.Expr)
     }
@@ -72,8 +72,8 @@ def _texts(path: Path) -> list[str]:
     ]
 
 
-def test_messages_name_pages_that_whoever_has_only_the_package_can_read() -> None:
-    """By the command that prints them, and never by a path in a checkout."""
+def test_messages_name_pages_by_the_command_docs() -> None:
+    """A path in a checkout is of no use with an installed package."""
     texts = [text for path in FILES if "docs" in path.read_text() for text in _texts(path)]
     assert [text for text in texts if re.search(r"\bdocs/[\w/-]+\.md", text)] == []
     named = {name for text in texts for name in re.findall(r"`aliyun-import docs ([^`]+)`", text)}

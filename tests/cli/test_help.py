@@ -1,4 +1,4 @@
-"""Tests of the help, of the pages that are generated from it, and of completion."""
+"""Tests of the help, the pages generated from it, and completion."""
 
 import re
 import runpy
@@ -22,7 +22,7 @@ LEAVES = [(path, one) for path, one in COMMANDS if isinstance(one, Command)]
 
 
 def test_the_pages_on_commands_are_current() -> None:
-    """Run `python docs/generate_commands.py` after a change of an option."""
+    """`python docs/generate_commands.py` generates them after a change of an option."""
     assert (ROOT / "docs" / "commands.md").read_text() == PAGES["commands_page"]()
     pages = {path.name: path.read_text() for path in (ROOT / "docs" / "man").iterdir()}
     assert pages == PAGES["man_pages"]()
@@ -41,7 +41,7 @@ def help_of(path: str) -> str:
 
 @pytest.mark.parametrize(("path", "command"), LEAVES, ids=[path for path, _ in LEAVES])
 def test_each_option_shows_its_default_and_its_variable(path: str, command: Command) -> None:
-    """In one bracket behind what it is, at 80 columns; no line is longer than that."""
+    """They follow the description in brackets. No line has more than 80 columns."""
     text = help_of(path)
     words = " ".join(text.split())
     assert max(len(line) for line in text.splitlines() if "aliyun-import" not in line) <= 80
@@ -51,8 +51,8 @@ def test_each_option_shows_its_default_and_its_variable(path: str, command: Comm
             assert f"[{default}env: {one.envvar}]".replace("- ", "-") in words.replace("- ", "-"), one.name
 
 
-def test_the_help_of_push_begins_with_examples_and_ends_with_what_is_rare() -> None:
-    """Three examples; the region is the first option; the options for few stand last."""
+def test_the_help_of_push_begins_with_examples_and_ends_with_rare_options() -> None:
+    """It has three examples; the region is the first option."""
     text = help_of("aliyun-import push")
     heads = re.findall(r"^(\w[\w ]*):$", text, re.MULTILINE)
     assert heads == ["Examples", COMMON, "Image", "Upload", "Waiting", "Boot test", "Cloud", "Output", RARE, "Help"]
@@ -61,7 +61,7 @@ def test_the_help_of_push_begins_with_examples_and_ends_with_what_is_rare() -> N
 
 
 def test_the_list_of_commands_has_whole_sentences() -> None:
-    """Nothing ends in dots at 80 columns."""
+    """No description is truncated at 80 columns."""
     for path in ("aliyun-import", "aliyun-import task", "aliyun-import role"):
         text = help_of(path)
         assert "..." not in text.partition("Commands:")[2]
@@ -69,7 +69,7 @@ def test_the_list_of_commands_has_whole_sentences() -> None:
 
 @pytest.mark.parametrize("words", [[], ["task"], ["role"], ["sandbox"]])
 def test_a_group_alone_prints_its_help(words: list[str]) -> None:
-    """That is what was asked for, and no error."""
+    """Exit code 0, as with --help."""
     ran = click.testing.CliRunner().invoke(app, words, prog_name="aliyun-import")
     assert (ran.exit_code, ran.output) == (
         0,
@@ -78,24 +78,24 @@ def test_a_group_alone_prints_its_help(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"), [(["pusj"], "push"), (["task", "lst"], "list"), (["role", "enshure"], "ensure")]
+    ("typed", "suggestion"), [(["pusj"], "push"), (["task", "lst"], "list"), (["role", "enshure"], "ensure")]
 )
-def test_a_mistyped_command_is_guessed(typed: list[str], meant: str) -> None:
-    """In groups within the group, too."""
+def test_a_mistyped_command_has_a_suggestion(typed: list[str], suggestion: str) -> None:
+    """Also within a group."""
     ran = click.testing.CliRunner().invoke(app, typed)
-    assert f"Did you mean {meant}?" in ran.output
+    assert f"Did you mean {suggestion}?" in ran.output
 
 
 def completions(forks: ForkServer, line: str, *, home: Path) -> list[str]:
-    """Return what bash is offered for a line that ends in what was typed of the last word."""
-    asked = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" ")), "_ALIYUN_IMPORT_COMPLETE": "bash_complete"}
-    code, out, err = forks.start([], environment={"HOME": str(home), **asked}, cwd=home).communicate(limit_s=30)
+    """Return the completions of the last word of a line, in the format for bash."""
+    request = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" ")), "_ALIYUN_IMPORT_COMPLETE": "bash_complete"}
+    code, out, err = forks.start([], environment={"HOME": str(home), **request}, cwd=home).communicate(limit_s=30)
     assert code == 0, err
     return out.splitlines()
 
 
 @pytest.mark.parametrize(
-    ("line", "offered"),
+    ("line", "completed"),
     [
         ("aliyun-import ro", ["plain,role"]),
         ("aliyun-import push --region cn-hangz", ["plain,cn-hangzhou"]),
@@ -107,23 +107,23 @@ def completions(forks: ForkServer, line: str, *, home: Path) -> list[str]:
         ("aliyun-import completion z", ["plain,zsh"]),
     ],
 )
-def test_completion_offers_words_and_files(forks: ForkServer, line: str, offered: list[str], tmp_path: Path) -> None:
-    """Commands, regions, platforms, checks, profiles, disks."""
+def test_completion_offers_words_and_files(forks: ForkServer, line: str, completed: list[str], tmp_path: Path) -> None:
+    """Commands, regions, platforms, checks, profiles and disks."""
     (tmp_path / ".aliyun").mkdir()
     (tmp_path / ".aliyun" / "config.json").write_text('{"profiles": [{"name": "prod"}, {"name": "test"}]}')
-    assert completions(forks, line, home=tmp_path) == offered
+    assert completions(forks, line, home=tmp_path) == completed
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_each_shell_has_its_script(shell: str) -> None:
-    """The script calls the program that it completes."""
+    """The script calls the program for completions."""
     ran = click.testing.CliRunner().invoke(app, ["completion", shell])
     assert ran.exit_code == 0
     assert f"_ALIYUN_IMPORT_COMPLETE={shell}_complete" in ran.output
 
 
 def test_the_completion_of_bash_works_in_bash(tmp_path: Path) -> None:
-    """Sourced in a shell, it fills in a command."""
+    """The sourced script completes a command."""
     script = click.testing.CliRunner().invoke(app, ["completion", "bash"]).output
     program = tmp_path / "aliyun-import"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m aliyun_import "$@"\n')

@@ -1,4 +1,4 @@
-"""Tests of the command group and of what no command catches."""
+"""Tests of the command group, and of exceptions that no command catches."""
 
 import subprocess
 import sys
@@ -32,8 +32,8 @@ def run(error: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_an_end_of_file_within_is_a_bug() -> None:
-    """Click makes it what Ctrl-C is; it must not look like that."""
+def test_an_eof_error_in_a_command_is_a_bug() -> None:
+    """Click handles EOFError like Ctrl-C; the tool does not."""
     ended = run("EOFError('no more')")
     assert ended.returncode == 1
     assert "EOFError in push" in ended.stderr
@@ -41,7 +41,7 @@ def test_an_end_of_file_within_is_a_bug() -> None:
 
 
 def test_ctrl_c_is_not_a_bug() -> None:
-    """Before a command listens to signals, too."""
+    """Also before the command has installed its signal handlers."""
     ended = run("KeyboardInterrupt")
     assert ended.returncode == 130
     assert "Stopped." in ended.stderr
@@ -52,7 +52,7 @@ Program = Callable[..., Ran]
 
 @pytest.fixture
 def program(forks: ForkServer, tmp_path: Path) -> Program:
-    """Return a function that runs the program with arguments."""
+    """Return a function that runs the program with arguments, in a forked process."""
 
     def run_with(*arguments: str) -> Ran:
         return Ran(*forks.start(arguments, environment={"HOME": str(tmp_path)}, cwd=tmp_path).communicate(limit_s=30))
@@ -60,8 +60,8 @@ def program(forks: ForkServer, tmp_path: Path) -> Program:
     return run_with
 
 
-def test_the_name_alone_prints_the_help(program: Program) -> None:
-    """Whoever types the name wants to know what it is; that is no error."""
+def test_the_program_without_arguments_prints_the_help(program: Program) -> None:
+    """Exit code 0, as with --help."""
     ended = program()
     assert (ended.code, ended.err) == (0, "")
     assert ended.out == program("--help").out == program("help").out
@@ -74,14 +74,14 @@ def test_help_of_a_command_has_two_spellings(program: Program) -> None:
 
 
 def test_the_version_has_a_short_option(program: Program) -> None:
-    """-V, as in most programs; `python -m aliyun_import` is the program."""
+    """It is -V. `python -m aliyun_import` runs the same program."""
     command = [sys.executable, "-m", "aliyun_import", "-V"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     assert ended.stdout == program("-V").out == program("--version").out == f"aliyun-import {__version__}\n"
 
 
-def test_a_mistyped_command_is_guessed(program: Program) -> None:
-    """The error names the command that was probably meant."""
+def test_a_mistyped_command_has_a_suggestion(program: Program) -> None:
+    """The error names the command with the most similar name."""
     ended = program("psuh", "disk.raw")
     assert ended.code == 2
     assert "Did you mean push?" in ended.err
@@ -99,14 +99,14 @@ def test_a_mistyped_command_is_guessed(program: Program) -> None:
 def test_a_usage_error_names_the_help_of_its_command(
     program: Program, arguments: tuple[str, ...], command: str
 ) -> None:
-    """And not that of the group."""
+    """It does not name the help of the group."""
     ended = program(*arguments)
     assert ended.code == 2
     assert f"`{command}`" in ended.err
 
 
 def test_leftovers_is_an_alias_of_cleanup(program: Program) -> None:
-    """The former name works and is not listed."""
+    """The former name works, and the help does not list it."""
     assert "leftovers" not in program("--help").out
     assert program("leftovers", "--help").out == program("cleanup", "--help").out.replace(
         "Usage: aliyun-import cleanup", "Usage: aliyun-import leftovers"

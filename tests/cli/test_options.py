@@ -1,4 +1,4 @@
-"""Tests of the option types, of the environment variables and of the help."""
+"""Tests of option types, of environment variables, and of rules for options."""
 
 from pathlib import Path
 
@@ -20,25 +20,25 @@ from tests.rows import each_row
     [("512", 512), ("64K", 65536), ("50M", 52428800), ("50MB/s", 52428800), ("1.5GiB", 1610612736), ("2t", 2 << 40)],
 )
 def test_bytes_are_read_in_powers_of_1024(text: str, expected: int) -> None:
-    """Sizes are taken as dd and qemu-img take them."""
+    """As dd and qemu-img read them."""
     assert Bytes().convert(text, None, None) == expected
 
 
 @each_row("text", ["", "fast", "-1M", "0", "1X", "9" * 400, f"1.{'9' * 400}G"])
-def test_what_is_no_size_is_refused(text: str) -> None:
-    """A size that can't be read is a usage error, never a guess."""
+def test_an_invalid_size_is_refused(text: str) -> None:
+    """It is a usage error."""
     with pytest.raises(click.BadParameter):
         Bytes().convert(text, None, None)
 
 
 @each_row(("text", "expected"), [("40", 40), ("40G", 40), ("40GiB", 40), ("1T", 1024)])
 def test_a_disk_size_is_whole_gib(text: str, expected: int) -> None:
-    """The unit of DiskImageSize is the GiB, whole."""
+    """DiskImageSize is a whole number of GiB."""
     assert Gib().convert(text, None, None) == expected
 
 
 def test_a_disk_size_in_mib_is_refused() -> None:
-    """40960M would be rounded by somebody; it is refused instead."""
+    """40960M is refused instead of being rounded."""
     for text in ("40960M", "9" * 5000):
         with pytest.raises(click.BadParameter):
             Gib().convert(text, None, None)
@@ -46,12 +46,12 @@ def test_a_disk_size_in_mib_is_refused() -> None:
 
 @each_row(("text", "expected"), [("90", 90), ("90s", 90), ("30m", 1800), ("1.5h", 5400), ("1d", 86400)])
 def test_a_duration_has_a_unit(text: str, expected: float) -> None:
-    """Minutes are never mistaken for seconds: the unit is said, and seconds without one."""
+    """A number without a unit is seconds."""
     assert Seconds().convert(text, None, None) == expected
 
 
 def test_a_tag_is_split_at_the_first_equals_sign() -> None:
-    """A tag's value may hold equals signs, and may be empty."""
+    """The value of a tag may contain equals signs, and may be empty."""
     assert KeyValue().convert("a=b=c", None, None) == ("a", "b=c")
     assert KeyValue().convert("a=", None, None) == ("a", "")
     with pytest.raises(click.BadParameter):
@@ -71,7 +71,7 @@ def _all_commands() -> list[tuple[str, click.Command]]:
 
 
 def test_every_option_can_be_set_as_aliyun_import_option() -> None:
-    """--data-disk is also ALIYUN_IMPORT_DATA_DISK, and so on for every option of every command."""
+    """--data-disk is ALIYUN_IMPORT_DATA_DISK; the rule holds for every option of every command."""
     for name, command in _all_commands():
         for param in command.params:
             if isinstance(param, click.Option):
@@ -80,8 +80,8 @@ def test_every_option_can_be_set_as_aliyun_import_option() -> None:
                 assert param.envvar == "ALIYUN_IMPORT_" + long_form[2:].replace("-", "_").upper()
 
 
-def test_every_command_and_option_says_what_it_does() -> None:
-    """No command without a sentence, no option without help."""
+def test_every_command_and_option_has_help() -> None:
+    """No help text is empty."""
     for name, command in _all_commands():
         assert command.help, name
         for param in command.params:
@@ -90,39 +90,39 @@ def test_every_command_and_option_says_what_it_does() -> None:
 
 
 def test_no_option_takes_a_secret() -> None:
-    """Keys on the command line end in the shell's history and in `ps`: there is no option for them."""
+    """Command lines are visible in the history of the shell and in `ps`."""
     for name, command in _all_commands():
         for param in command.params:
             assert not {"secret", "password", "access_key"} & set(str(param.name).split("-")), name
 
 
 @each_row("option", ["--limit-rate", "--disk-size", "--timeout", "--jobs"])
-def test_a_number_without_end_is_a_usage_error(option: str) -> None:
-    """And no bug of the tool; the error does not repeat thousands of digits."""
+def test_a_number_of_5000_digits_is_a_usage_error(option: str) -> None:
+    """It is not reported as a bug."""
     ran = click.testing.CliRunner().invoke(app, ["push", "disk.raw", option, "9" * 5000])
     assert ran.exit_code == 2, ran.output
 
 
 @each_row(
-    ("disk", "words"),
+    ("disk", "message"),
     [("-", "standard input"), ("https://example.com/disk.raw", "Download it first"), ("s3://b/k", "oss://BUCKET/KEY")],
 )
-def test_a_source_that_is_no_disk_here_is_named(disk: str, words: str) -> None:
-    """What other tools read is no missing file."""
-    with pytest.raises(click.UsageError, match=words):
+def test_an_unsupported_source_has_its_own_error(disk: str, message: str) -> None:
+    """Standard input and URLs of other services are not reported as missing files."""
+    with pytest.raises(click.UsageError, match=message):
         request_of(disk, ImageOptions(), ImportParameters(), region="cn-hangzhou")
 
 
-@each_row(("text", "meant"), [("d.raw,sise=10", "size"), ("d.raw,size=10,fromat=VHD", "format")])
-def test_a_mistyped_part_of_a_data_disk_is_guessed(text: str, meant: str) -> None:
-    """It does not become part of a file name."""
+@each_row(("text", "suggestion"), [("d.raw,sise=10", "size"), ("d.raw,size=10,fromat=VHD", "format")])
+def test_a_mistyped_key_of_a_data_disk_has_a_suggestion(text: str, suggestion: str) -> None:
+    """It is not taken for a part of the file name."""
     with pytest.raises(UsageError) as caught:
         data_disk(text)
-    assert f"Write {meant}" in str(caught.value.remedy)
+    assert f"Write {suggestion}" in str(caught.value.remedy)
 
 
-def test_a_comma_in_the_name_of_a_data_disk_stays(tmp_path: Path) -> None:
-    """Where the file is there, it is the file."""
+def test_a_data_disk_may_have_a_comma_in_its_name(tmp_path: Path) -> None:
+    """An existing file has precedence over keys."""
     path = tmp_path / "d,sise=10"
     path.touch()
     assert data_disk(str(path)).path == path
@@ -130,15 +130,15 @@ def test_a_comma_in_the_name_of_a_data_disk_stays(tmp_path: Path) -> None:
 
 
 @each_row(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--boot-test", "cloud", "--no-wait"], "--no-wait and --boot-test cloud exclude each other"),
         (["--boot-test", "cloud"], "pass --yes where there is no terminal to ask at"),
         (["--yes"], "--yes needs --boot-test cloud"),
     ],
 )
-def test_options_of_a_boot_test_are_refused_before_anything_is_asked(options: list[str], said: str) -> None:
-    """A contradiction first: to add --yes would not help."""
+def test_contradicting_options_of_a_boot_test_are_refused_before_the_question(options: list[str], message: str) -> None:
+    """A contradiction is reported before a missing --yes."""
     ran = click.testing.CliRunner().invoke(app, ["push", "disk.raw", "--region", "cn-hangzhou", *options])
-    assert said in str(ran.exception) + ran.output
+    assert message in str(ran.exception) + ran.output
     assert ran.exit_code != 0

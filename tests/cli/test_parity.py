@@ -30,7 +30,7 @@ LEGACY = {"OwnerId", "ResourceOwnerAccount", "ResourceOwnerId"}
 
 
 def test_every_parameter_of_import_image_has_an_option() -> None:
-    """A setter that a newer SDK brings fails this test until it has an option."""
+    """A setter added by a newer SDK fails this test until it has an option."""
     setters = {match[1] for name in vars(ImportImageRequest) if (match := re.fullmatch(r"set_(\w+)", name))}
     assert setters - LEGACY == set(COVERED)
     options = {word for param in push.params for word in param.opts}

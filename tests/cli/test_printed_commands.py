@@ -1,4 +1,4 @@
-"""Every command that a message prints is one that the command line accepts."""
+"""Tests that the command line accepts every command in a message."""
 
 import ast
 import contextlib
@@ -16,25 +16,25 @@ from aliyun_import.cloud.errors.mapping import fill
 from aliyun_import.cloud.errors.translate import TABLE
 from tests.house.source import FILES, nodes_of
 
-# What stands for a value: a word that is a name, a path, a region and a number.
+# Placeholder that is valid as a name, a path, a region and a number.
 VALUE = "1"
 VALUES = dict.fromkeys(
     ("operation", "action", "bucket", "key", "region", "name", "role", "policy", "task", "image"), VALUE
 )
 COMMAND = re.compile(r"`(aliyun-import [^`]+)`")
-# The meanings of the codes in docs/errors.md; what is printed is in the places that raise.
+# Texts for docs/errors.md. The printed messages are in the code that raises the errors.
 DOCUMENTED_ONLY = {"error_codes.py", "errors.py"}
 
 
 def _with_value(text: str, piece: ast.expr) -> str:
-    """Return the text with a piece of an f-string; an expression that is joined to a word adds options, or nothing."""
+    """Append a piece of an f-string to a text. An expression directly after a word adds options, so it adds nothing."""
     if isinstance(piece, ast.Constant):
         return text + str(piece.value)
     return text + VALUE if text.endswith((" ", "=")) else text
 
 
 def texts_of(path: Path) -> Iterator[str]:
-    """Yield the texts of a module, with a value in place of each expression; docstrings are left out."""
+    """Yield the strings of a module without docstrings, with a placeholder for each expression."""
     nodes = tuple(nodes_of(path))
     documented = {
         id(node.body[0].value)
@@ -52,7 +52,7 @@ def texts_of(path: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def printed() -> set[str]:
-    """Return every command in backticks, of the modules and of the tables of errors."""
+    """Return every command in backticks in the modules and in the tables of errors."""
     texts = [fill(row.remedy or "", VALUES) for row in TABLE]
     for path in FILES:
         if path.name not in DOCUMENTED_ONLY and "errors" not in path.parts and "aliyun-import" in path.read_text():
@@ -72,8 +72,8 @@ def _accept(command: str) -> None:
         group.make_context("command", arguments, parent=context)
 
 
-def test_a_printed_command_is_accepted_as_it_stands(printed: set[str]) -> None:
-    """Its options exist, and no argument that it needs is missing."""
+def test_a_printed_command_is_accepted(printed: set[str]) -> None:
+    """Its options exist, and no required argument is missing."""
     refused = {}
     for command in printed:
         try:
@@ -84,6 +84,6 @@ def test_a_printed_command_is_accepted_as_it_stands(printed: set[str]) -> None:
 
 
 def test_commands_are_found(printed: set[str]) -> None:
-    """The search above finds those of tables and of f-strings."""
+    """The fixture finds commands in tables and in f-strings."""
     assert any(command.startswith("aliyun-import task wait") for command in printed)
     assert any(command.startswith("aliyun-import role policy") for command in printed)

@@ -1,4 +1,4 @@
-"""Completion, typed into the shells themselves: what a program is called with after the tab key."""
+"""Tests of completion in interactive shells: the arguments of a program after the tab key."""
 
 import os
 import pty
@@ -16,7 +16,7 @@ import pytest
 from aliyun_import.cli.main import app
 
 PACKAGE = Path(__file__).resolve().parents[2]
-# How a shell is started without the user's files, and what loads the script {0}.
+# The command that starts a shell without the user's files, and the command that loads the script {0}.
 SHELLS = {
     "bash": (["bash", "--norc", "--noprofile", "-i"], ". {0}"),
     "zsh": (["zsh", "-f", "-i"], "autoload -U compinit; compinit -u -D; . {0}"),
@@ -34,7 +34,7 @@ TYPED = {
 
 
 class Shell:
-    """A shell in a pseudo-terminal, in which `aliyun-import` completes, and prints what it is called with."""
+    """Shell in a pseudo-terminal. Its `aliyun-import` completes, and prints its arguments."""
 
     def __init__(self, name: str, home: Path) -> None:
         command, load = SHELLS[name]
@@ -54,7 +54,7 @@ class Shell:
             "PATH": f"{program.parent}:{os.environ['PATH']}", "HOME": str(home), "PYTHONPATH": str(PACKAGE),
             "TERM": "xterm", "LANG": "C.UTF-8",
         }  # fmt: skip
-        self._shown = ""
+        self._output = ""
         self.pid, self._handle = pty.fork()
         if self.pid == 0:
             os.chdir(home)
@@ -62,17 +62,17 @@ class Shell:
         self.type(load.format(script) + "; echo rea''dy\n", until="ready")
 
     def type(self, keys: str, *, until: str, limit_s: float = 30.0) -> str:
-        """Type keys, and return what follows `until` on its line once the shell shows it."""
-        before = len(self._shown)
+        """Type keys, wait for `until`, and return the rest of its line."""
+        before = len(self._output)
         os.write(self._handle, keys.encode())
         end = time.monotonic() + limit_s
         while time.monotonic() < end:
-            found = re.search(f"{until}(.*)\n", self._shown[before:])
+            found = re.search(f"{until}(.*)\n", self._output[before:])
             if found:
                 return found[1].strip()
             if select.select([self._handle], [], [], 0.1)[0]:
-                self._shown += os.read(self._handle, 65536).decode(errors="replace")
-        raise AssertionError(self._shown[before:])
+                self._output += os.read(self._handle, 65536).decode(errors="replace")
+        raise AssertionError(self._output[before:])
 
     def close(self) -> None:
         """Kill the shell."""
@@ -91,7 +91,7 @@ def test_the_tab_key_completes_words_files_and_values(name: str, tmp_path: Path)
     try:
         for typed, expected in TYPED.items():
             os.write(shell._handle, f"aliyun-import {typed}\t".encode())
-            time.sleep(1.0)  # the answer to the tab key replaces the line
+            time.sleep(1.0)  # the completion replaces the line
             assert shell.type("\n", until="called:") == f"{expected}|", typed
     finally:
         shell.close()

@@ -1,7 +1,7 @@
 """Tests of the guarded streams: secrets, encodings, and writes that fail.
 
-What depends on the start and the end of an interpreter is run in a fresh one, the rest in forked commands, whose
-streams are made as an interpreter makes them.
+Tests that depend on the start and the end of an interpreter use a fresh one. The others use forked commands, whose
+streams are created as by an interpreter.
 """
 
 import io
@@ -25,7 +25,7 @@ CLOSED, FULL = "", "/dev/full"
 
 
 def test_a_secret_is_concealed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whichever way text is written, learned secrets are concealed; all else is the stream's."""
+    """By print, write and writelines. Other attributes are those of the stream."""
     for name, value in (("_secrets", set()), ("_ids", set()), ("_pattern", None)):
         monkeypatch.setattr(redact, name, value)
     redact.learn("a-long-secret")
@@ -40,14 +40,14 @@ def test_a_secret_is_concealed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """Start a sandbox whose imports take no time; each test has a home of its own."""
+    """Start a sandbox whose imports take no time, for all tests of this module."""
     with Sandbox.start(tmp_path_factory.mktemp("sandbox"), settings=Settings(import_s=0.0)) as running:
         yield running
 
 
 @pytest.fixture
 def commands(tmp_path: Path, cloud: Sandbox, forks: ForkServer) -> Commands:
-    """Run commands against the sandbox."""
+    """Return commands that run against the sandbox, with a home directory of their own."""
     return Commands(home=tmp_path / "home", sandbox=cloud, forks=forks)
 
 
@@ -72,16 +72,18 @@ def shell(command: str, commands: Commands) -> Ran:
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
-def run(commands: Commands, *arguments: str | Path, stdout: str | None = None, stderr: str | None = None) -> Ran:
-    """Run a forked command whose stdout or stderr leads to a path, or is closed."""
+def run_with_streams(
+    commands: Commands, *arguments: str | Path, stdout: str | None = None, stderr: str | None = None
+) -> Ran:
+    """Run a forked command with stdout or stderr opened on a path, or closed."""
     streams = {number: path for number, path in ((1, stdout), (2, stderr)) if path is not None}
     return Ran(*commands.start(*arguments, streams=streams).communicate(limit_s=LIMIT_S))
 
 
-@pytest.mark.parametrize("place", [FULL, CLOSED])
-def test_a_result_that_cannot_be_written_is_repeated(disk: Path, commands: Commands, place: str) -> None:
-    """A full disk or a closed stdout is exit 9 with the image id on stderr, not a bug and not a lost id."""
-    ran = run(commands, "push", disk, "-q", stdout=place)
+@pytest.mark.parametrize("target", [FULL, CLOSED])
+def test_a_result_that_cannot_be_written_is_printed_on_stderr(disk: Path, commands: Commands, target: str) -> None:
+    """A full disk or a closed stdout is exit code 9, with the image id on stderr."""
+    ran = run_with_streams(commands, "push", disk, "-q", stdout=target)
     assert ran.code == 9
     assert "stdout-unwritable" in ran.err
     assert "m-sandbox" in ran.err
@@ -89,28 +91,30 @@ def test_a_result_that_cannot_be_written_is_repeated(disk: Path, commands: Comma
 
 
 @pytest.mark.parametrize(
-    ("place", "code", "told"),
+    ("redirection", "code", "message"),
     [("> /dev/full", 9, "stdout-unwritable"), (">&-", 9, "stdout-unwritable"), ("| true", 0, ""), ("2>&-", 0, "")],
 )
-def test_a_fresh_interpreter_has_these_codes(commands: Commands, place: str, code: int, told: str) -> None:
-    """It makes no stream for a closed descriptor, and flushes once more at its end."""
-    ran = shell(f"$RUN --help {place}; exit ${{PIPESTATUS[0]}}", commands)
-    assert (ran.code, told in ran.err) == (code, True), ran.err
-    assert told or ran.err == ""
+def test_a_fresh_interpreter_has_the_same_exit_codes(
+    commands: Commands, redirection: str, code: int, message: str
+) -> None:
+    """It creates no stream for a closed descriptor, and flushes its streams at exit."""
+    ran = shell(f"$RUN --help {redirection}; exit ${{PIPESTATUS[0]}}", commands)
+    assert (ran.code, message in ran.err) == (code, True), ran.err
+    assert message or ran.err == ""
     assert "Traceback" not in ran.err
     assert "Exception ignored" not in ran.err
 
 
-def test_a_json_result_that_cannot_be_written_is_repeated(disk: Path, commands: Commands) -> None:
-    """The whole document."""
-    ran = run(commands, "push", disk, "--output", "json", stdout=FULL)
+def test_a_json_result_that_cannot_be_written_is_printed_on_stderr(disk: Path, commands: Commands) -> None:
+    """The whole document is printed."""
+    ran = run_with_streams(commands, "push", disk, "--output", "json", stdout=FULL)
     assert ran.code == 9
     assert '"image_id": "m-sandbox' in ran.err
 
 
 @pytest.mark.parametrize(("output", "lines"), [("jsonl", 1), ("human", 0)])
-def test_a_reader_that_went_away_is_no_failure(disk: Path, commands: Commands, output: str, lines: int) -> None:
-    """As `| head -1` and `| true` go: the push ends with its own code, and nothing is written about the pipe."""
+def test_a_closed_pipe_on_stdout_is_no_failure(disk: Path, commands: Commands, output: str, lines: int) -> None:
+    """As with `| head -1` and `| true`: the push ends with its own exit code, without a message about the pipe."""
     forked = commands.start("push", disk, "--output", output)
     for _ in range(lines):
         forked.stdout.readline()
@@ -120,16 +124,16 @@ def test_a_reader_that_went_away_is_no_failure(disk: Path, commands: Commands, o
     assert (forked.wait(), "rror" in err) == (0, False), err
 
 
-@pytest.mark.parametrize("place", [CLOSED, FULL])
-def test_stderr_never_changes_the_exit_code(disk: Path, commands: Commands, place: str) -> None:
-    """Progress that can't be written is dropped; the result and a failure keep their codes."""
-    ran = run(commands, "push", disk, stderr=place)
+@pytest.mark.parametrize("target", [CLOSED, FULL])
+def test_stderr_never_changes_the_exit_code(disk: Path, commands: Commands, target: str) -> None:
+    """Progress that cannot be written is dropped; a result and a failure keep their exit codes."""
+    ran = run_with_streams(commands, "push", disk, stderr=target)
     assert (ran.code, ran.out[:9]) == (0, "m-sandbox")
-    assert run(commands, "push", disk, "--skip-check", "no-such-check", stderr=place).code == 2
+    assert run_with_streams(commands, "push", disk, "--skip-check", "no-such-check", stderr=target).code == 2
 
 
-def test_a_reader_of_stderr_that_went_away_never_changes_the_exit_code(disk: Path, commands: Commands) -> None:
-    """As `2> >(head -c 1)` does; the result and a failure keep their codes."""
+def test_a_closed_pipe_on_stderr_never_changes_the_exit_code(disk: Path, commands: Commands) -> None:
+    """As with `2> >(head -c 1)`; a result and a failure keep their exit codes."""
     for arguments, code, result in (((), 0, "m-sandbox"), (("--skip-check", "no-such-check"), 2, "")):
         forked = commands.start("push", disk, *arguments)
         forked.stderr.read(1)
@@ -139,16 +143,16 @@ def test_a_reader_of_stderr_that_went_away_never_changes_the_exit_code(disk: Pat
         assert (forked.wait(), out[:9]) == (code, result)
 
 
-@pytest.mark.parametrize("place", [FULL, CLOSED])
-def test_a_failure_keeps_its_code_where_stdout_cannot_be_written(disk: Path, commands: Commands, place: str) -> None:
-    """What to do about the failure counts more."""
-    ran = run(commands, "push", disk, "--skip-check", "no-such-check", "--output", "json", stdout=place)
+@pytest.mark.parametrize("target", [FULL, CLOSED])
+def test_a_failure_keeps_its_exit_code_if_stdout_cannot_be_written(disk: Path, commands: Commands, target: str) -> None:
+    """The error of the command has precedence over that of stdout."""
+    ran = run_with_streams(commands, "push", disk, "--skip-check", "no-such-check", "--output", "json", stdout=target)
     assert ran.code == 2
     assert "unknown-check" in ran.err
 
 
-def test_symbols_have_a_spelling_in_ascii(disk: Path, commands: Commands) -> None:
-    """An encoding without the symbols is no bug, and JSON stays JSON."""
+def test_symbols_are_replaced_in_ascii(disk: Path, commands: Commands) -> None:
+    """Output in an encoding without the symbols does not fail."""
     ran = commands.run("check", disk, environment={"PYTHONIOENCODING": "ascii"})
     assert ran.code == 0, ran.err
     assert ran.out.isascii()
@@ -156,8 +160,8 @@ def test_symbols_have_a_spelling_in_ascii(disk: Path, commands: Commands) -> Non
     assert "\\u" not in ran.out
 
 
-def test_hanging_up_is_an_interruption(disk: Path, commands: Commands) -> None:
-    """SIGHUP, as when ssh drops, ends a push as SIGTERM does: 130 with what is safe."""
+def test_sighup_is_an_interruption(disk: Path, commands: Commands) -> None:
+    """SIGHUP, as sent when ssh disconnects, ends a push as SIGTERM does: exit code 130."""
     running = commands.start(
         "push", disk, "--sandbox", "--limit-rate", "1K", environment={"ALIYUN_IMPORT_ENDPOINT_URL": None}
     )

@@ -1,1 +1,1 @@
-"""Tests of what is said, and in which form."""
+"""Tests of the output: text, JSON and the terminal."""

@@ -21,36 +21,36 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_the_schema_is_current_and_valid() -> None:
-    """Run `python docs/generate_schema.py` after a change of a document or an event."""
+    """`python docs/generate_schema.py` generates it after a change of a document or an event."""
     generated = runpy.run_path(str(ROOT / "docs" / "generate_schema.py"))["text"]()
     assert (ROOT / "aliyun_import" / "schema.json").read_text() == generated
     Draft202012Validator.check_schema(package_schema())
 
 
 @each_row("event", ALL_EVENTS)
-def test_every_event_matches_it(event: type) -> None:
-    """With all its fields and no others."""
+def test_every_event_matches_the_schema(event: type) -> None:
+    """It has all fields and no others."""
     document = json.loads(json.dumps(event_document(sample(event)), default=str))
     validate(document)
     Draft202012Validator(package_schema()).validate(document)
 
 
-def test_results_and_errors_match_it() -> None:
-    """Those of the flows are validated where the flows read them."""
+def test_results_and_errors_match_the_schema() -> None:
+    """tests/flows validates the documents of all commands."""
     validate(json.loads(json.dumps(failure_document(ERROR))))
     validate(json.loads(json.dumps({"type": "result", "schema": 1, **push_outcome(RESULT).document})))
 
 
-def test_a_reader_accepts_new_fields() -> None:
-    """Fields may be added: the schema that is shipped forbids none."""
+def test_the_shipped_schema_accepts_new_fields() -> None:
+    """Later versions may add fields. The tests refuse undocumented ones."""
     document = {**failure_document(ERROR), "new": 1}
     Draft202012Validator(package_schema()).validate(json.loads(json.dumps(document)))
     with pytest.raises(AssertionError, match="new"):
         validate(document)
 
 
-def test_every_command_has_its_result_in_it() -> None:
-    """Each that takes --output, except the one that prints a policy in the language of RAM."""
+def test_the_schema_has_the_result_of_every_command() -> None:
+    """Of each command with --output, except `role policy`, which prints a RAM policy."""
     described = {
         command
         for one in package_schema()["$defs"].values()

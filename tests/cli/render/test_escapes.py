@@ -1,4 +1,4 @@
-"""Tests that text of disks, files and services can't control the terminal."""
+"""Tests that text from disks, files and services cannot control the terminal."""
 
 import io
 import json
@@ -24,12 +24,12 @@ CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u20
 
 
 def is_clean(text: str) -> bool:
-    """Return whether a text has no control character, and no line that is not ours."""
+    """Return whether a text has no control character and no injected line."""
     return not CONTROLS.search(text) and not any(line.startswith("rm -rf") for line in text.splitlines())
 
 
 def test_controls_are_shown_as_escapes() -> None:
-    """What was there can still be read."""
+    """The original text remains readable."""
     assert escaped("a\x1b[31m\u202e\n\t\x85\udc80") == "a\\x1b[31m\\u202e\\n\\t\\x85\\udc80"
     assert escaped("1\n2\x1b", lines=True) == "1\n2\\x1b"
     assert escaped(("é✓", {"k": ["\x07"]}, Severity.WARNS, 3)) == ("é✓", {"k": ["\\x07"]}, Severity.WARNS, 3)
@@ -38,7 +38,7 @@ def test_controls_are_shown_as_escapes() -> None:
 
 @each_row("event", ALL_EVENTS)
 def test_no_event_controls_the_terminal(event: type) -> None:
-    """Whatever its texts are: names of disks, findings, answers of services."""
+    """With control characters in all its texts."""
     stderr = io.StringIO()
     renderer = SafeRenderer(PlainRenderer(io.StringIO(), stderr, Verbosity(1)), escapes=True)
     renderer.emit(sample(event, text=HOSTILE))
@@ -47,7 +47,7 @@ def test_no_event_controls_the_terminal(event: type) -> None:
 
 
 def test_no_result_controls_the_terminal() -> None:
-    """Lines of a result stay; all else is escaped."""
+    """Line breaks stay; other control characters are escaped."""
     stdout = io.StringIO()
     renderer = SafeRenderer(PlainRenderer(stdout, io.StringIO(), Verbosity(0)), escapes=True)
     renderer.outcome(Outcome(document={}, text="one\ntwo \x1b[31m\x9b\u202e"))
@@ -55,7 +55,7 @@ def test_no_result_controls_the_terminal() -> None:
 
 
 def test_no_error_controls_the_terminal() -> None:
-    """A line of a service's message is shown below its label, never at the beginning of a line."""
+    """Lines of a message are indented below their label."""
     error = RefusedError(HOSTILE, code="a", cause=HOSTILE, remedy=HOSTILE, details={"request_id": HOSTILE})
     lines = failure_lines(error)
     assert all(is_clean(line) for line in lines)
@@ -63,7 +63,7 @@ def test_no_error_controls_the_terminal() -> None:
 
 
 def test_no_checked_disk_controls_the_terminal() -> None:
-    """Its path, its release, its labels and what was found on it."""
+    """With control characters in path, parameters and findings."""
     finding = Finding(
         rule="r", severity=Severity.WARNS, message=HOSTILE, where=HOSTILE, remedy=HOSTILE, subject=HOSTILE
     )
@@ -80,8 +80,8 @@ def test_no_checked_disk_controls_the_terminal() -> None:
         assert is_clean(check_outcome(results, width=60).text)
 
 
-def test_json_keeps_every_character_and_controls_nothing() -> None:
-    """The document has the text as it was; on a terminal, or in bytes, it is harmless."""
+def test_json_keeps_every_character_as_an_escape() -> None:
+    """The decoded document has the original text; the encoded one has no control character."""
     stdout = io.StringIO()
     JsonRenderer(stdout, lines=True).emit(events.Noted(message=HOSTILE))
     text = stdout.getvalue()

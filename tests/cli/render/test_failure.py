@@ -17,8 +17,8 @@ ERROR = DiskError(
 )
 
 
-def test_words_say_what_happened_why_and_what_to_do() -> None:
-    """The three lines, then the code, the exit code and the request id for the report."""
+def test_the_text_has_summary_cause_and_remedy() -> None:
+    """The last line has code, exit code and request id."""
     assert failure_lines(ERROR) == [
         "error: disk.vhd is cut short.",
         "  why: It has 100 bytes.",
@@ -28,16 +28,16 @@ def test_words_say_what_happened_why_and_what_to_do() -> None:
     ]
 
 
-def test_json_says_the_same() -> None:
-    """A script finds code, exit code, cause, remedy and operands."""
+def test_the_json_has_the_same_fields() -> None:
+    """Code, exit code, remedy and details."""
     document = failure_document(ERROR)
     assert document["type"] == "error"
     assert (document["code"], document["exit_code"], document["remedy"]) == ("vhd-truncated", 3, "Copy it again.")
     assert document["details"] == {"request_id": "R-1"}
 
 
-def test_a_bug_names_the_place_and_not_the_values() -> None:
-    """Exit 1 asks for a report; the exception's text, which may hold anything, is not in it."""
+def test_a_bug_report_has_the_location_and_no_values() -> None:
+    """The text of the exception is left out, because it may contain a secret."""
     with pytest.raises(ValueError, match="SANDBOX") as caught:
         int("SANDBOX-SECRET")
     report = bug_report(caught.value)
@@ -56,8 +56,8 @@ def test_a_bug_names_the_place_and_not_the_values() -> None:
         (["push", "--output"], {}, "human"),
     ],
 )
-def test_usage_errors_come_in_the_form_that_was_asked_for(
+def test_usage_errors_have_the_requested_output(
     arguments: list[str], environment: dict[str, str], expected: str
 ) -> None:
-    """Even a command line that can't be parsed answers a script in JSON."""
+    """Also for a command line that cannot be parsed."""
     assert requested_output(arguments, environment) == expected

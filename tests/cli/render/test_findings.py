@@ -1,4 +1,4 @@
-"""Tests of the rendering of the result of `check` for people."""
+"""Tests of the text and the document of the result of `check`."""
 
 import re
 from pathlib import Path
@@ -37,20 +37,20 @@ def test_the_text_has_disk_parameters_findings_and_conclusion() -> None:
     assert rest[-1] == "  ✗ cannot be imported as it is: nothing-starts"
 
 
-def test_what_was_not_read_is_not_a_pass() -> None:
-    """The conclusion is "perhaps"."""
+def test_a_disk_that_was_not_read_completely_is_perhaps_importable() -> None:
+    """An unknown finding does not count as passed."""
     assert check_outcome([UNREAD]).text.splitlines()[-1] == "  ? can perhaps be imported: 1 unknown finding"
 
 
 def test_lines_are_wrapped_to_the_terminal_between_words() -> None:
-    """Text in 80 columns can be copied: no id, path or command is cut."""
+    """No id, path or command is cut."""
     narrow = check_outcome([BAD], width=80).text
     assert max(map(len, narrow.splitlines())) <= 80
     assert " ".join(narrow.split()) == " ".join(check_outcome([BAD]).text.split())
 
 
-def test_the_page_about_json_has_every_field() -> None:
-    """Authors of scripts rely on docs/json.md."""
+def test_docs_json_has_every_field() -> None:
+    """docs/json.md is the reference for scripts."""
     page = (Path(__file__).resolve().parents[3] / "docs" / "json.md").read_text()
     part = page.partition("## The result of `check`")[2].partition("\n## ")[0]
     (disk,) = check_outcome([GOOD]).document["disks"]
@@ -58,14 +58,14 @@ def test_the_page_about_json_has_every_field() -> None:
 
 
 def test_a_finding_has_the_fields_of_the_schema() -> None:
-    """Scripts read `seen`, the first name of `message`."""
+    """`seen`, the former name of `message`, is still there for scripts."""
     (disk,) = check_outcome([BAD]).document["disks"]
     fields = {"rule", "severity", "seen", "message", "where", "remedy", "subject", "source"}
     assert all(set(finding) == fields and finding["seen"] == finding["message"] for finding in disk["findings"])
 
 
-def test_many_disks_end_in_a_table() -> None:
-    """After the check of fifty disks there is one line for each: importable or not, and why."""
+def test_several_disks_end_in_a_table() -> None:
+    """One row per disk: importable or not, and why."""
     outcome = check_outcome([GOOD, BAD, UNREAD])
     *_blocks, head, good, bad, unread = outcome.text.splitlines()
     assert head.split() == ["DISK", "IMPORTABLE", "BECAUSE"]

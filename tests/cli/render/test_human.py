@@ -29,12 +29,12 @@ SENDING = events.UploadProgress(
 
 @each_row(("width", "kept"), [(120, 4), (55, 4), (50, 3), (31, 3), (30, 2), (17, 1), (5, 1), (2, 0)])
 def test_the_most_important_facts_are_kept(width: int, kept: int) -> None:
-    """Percent first, then the time left, then the rate, then the bytes."""
+    """In the order of percentage, time left, rate, bytes."""
     assert fitting(FACTS, width) == "  ".join(FACTS[:kept])
 
 
 class Screen:
-    """A terminal of a width; `line` is what a progress line looks like on it."""
+    """Terminal of a width."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, width: int, *, colours: bool = False) -> None:
         self.console = Console(
@@ -51,9 +51,9 @@ class Screen:
         self.renderer.emit(event)
         progress = self.renderer._progress
         assert isinstance(progress, Progress)
-        paper = Console(file=io.StringIO(), width=self.console.width)
-        with paper.capture() as drawn:
-            paper.print(progress.make_tasks_table(progress.tasks))
+        console = Console(file=io.StringIO(), width=self.console.width)
+        with console.capture() as drawn:
+            console.print(progress.make_tasks_table(progress.tasks))
         self.renderer.close()
         (line,) = drawn.get().splitlines()
         return line.rstrip()
@@ -96,8 +96,8 @@ def test_hours_and_tib_fit(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
 
 
 @pytest.mark.parametrize("width", [50, 80, 120])
-def test_a_stall_is_said_in_place_of_the_time_left(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
-    """At 50 columns too: it is more important than anything but the percentage."""
+def test_a_stall_replaces_the_time_left(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """Also at 50 columns: only the percentage has precedence."""
     stalled = replace(SENDING, left_s=None, rate_bytes_s=0.0, stalled_s=45.0, attempt=3)
     line = Screen(monkeypatch, width).line_of("upload", stalled)
     assert "35 %  no data for 45 s" in line
@@ -105,7 +105,7 @@ def test_a_stall_is_said_in_place_of_the_time_left(monkeypatch: pytest.MonkeyPat
     assert "left" not in line
 
 
-def test_the_copies_of_the_server_are_a_phase_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copies_in_oss_are_a_phase_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """The line begins with the name of the phase."""
     copying = replace(SENDING, phase="copying", phase_done_bytes=3 * GIB, phase_bytes=6 * GIB, percent=50)
     line = Screen(monkeypatch, 100).line_of("upload", copying)
@@ -114,7 +114,7 @@ def test_the_copies_of_the_server_are_a_phase_of_their_own(monkeypatch: pytest.M
 
 
 def test_a_wait_shows_the_time_left_before_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At 50 columns too."""
+    """Also at 50 columns."""
     state = events.ImportProgress(
         task_id="t-1", image_id="m-1", task_status="Processing", image_status="Creating", percent=19, left_s=754.0,
         elapsed_s=10.0,
@@ -127,13 +127,13 @@ def test_a_wait_shows_the_time_left_before_the_status(monkeypatch: pytest.Monkey
 
 
 def test_a_call_that_is_repeated_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stage in which the network is down says so, and which attempt follows."""
+    """The line has the cause and the number of the next attempt."""
     event = events.CallRetried(attempt=2, attempts=8, wait_s=4.0, reason="ECS could not be reached.")
     assert "retrying 3 of 8 in 4.0 s  ECS could not be reached." in Screen(monkeypatch, 80).line_of("look", event)
 
 
-def test_people_read_plain_names_of_stages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stages `look` and `finish` of the events are `account` and `cleanup` for people."""
+def test_stages_have_plain_names_in_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stages `look` and `finish` of the events are printed as `account` and `cleanup`."""
     screen = Screen(monkeypatch, 80)
     with screen.console.capture() as drawn:
         for stage in ("look", "finish"):
@@ -142,8 +142,8 @@ def test_people_read_plain_names_of_stages(monkeypatch: pytest.MonkeyPatch) -> N
     assert lasting(drawn.get()) == ["✓ account  done", "✓ cleanup  done"]
 
 
-def test_the_name_of_a_stage_stands_before_its_first_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Details follow their headline, and never stand above it; a stage without details is one line."""
+def test_the_name_of_a_stage_precedes_its_first_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Details follow the name; a stage without details is one line."""
     screen = Screen(monkeypatch, 80)
     with screen.console.capture() as drawn:
         screen.renderer.emit(events.StageStarted(stage="look"))
@@ -161,8 +161,10 @@ def test_the_name_of_a_stage_stands_before_its_first_line(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("width", [50, 80, 120])
-def test_lines_break_between_words_and_commands_stand_alone(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
-    """A command can be pasted from any terminal; the text around it is as wide as the terminal."""
+def test_lines_break_between_words_and_commands_have_their_own_lines(
+    monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    """A command is never broken; the text around it is as wide as the terminal."""
     command = "aliyun-import cleanup --region cn-hangzhou --bucket a-bucket --remove aliyun-import/web/system.raw"
     error = RefusedError(
         "The image could not be made of the disk that is in OSS, since it is another one by now.",
@@ -181,7 +183,7 @@ def test_lines_break_between_words_and_commands_stand_alone(monkeypatch: pytest.
 
 
 class WrappingTerminal:
-    """A terminal that wraps its lines anew when it becomes narrower, as tmux, VTE and Windows Terminal do."""
+    """Terminal that wraps its lines again when it is resized, as tmux, VTE and Windows Terminal do."""
 
     def __init__(self, width: int) -> None:
         self.width = width
@@ -189,7 +191,7 @@ class WrappingTerminal:
         self._row = self._column = 0
 
     def resize(self, width: int) -> None:
-        """Wrap all rows; the cursor stays at its character."""
+        """Wrap all rows again; the cursor stays at its character."""
         self.width = width
         self._row = sum(len(self._wrapped(row)) for row in self.rows[: self._row]) + self._column // width
         self._column %= width
@@ -197,7 +199,7 @@ class WrappingTerminal:
         self.rows += [""] * (self._row + 1 - len(self.rows))
 
     def feed(self, output: str) -> None:
-        """Show what a program, or the echo of a key, wrote."""
+        """Process output of a program or the echo of a key."""
         for token in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|[^\x1b]", output):
             if token in "\r\n" or self._column == self.width:
                 self._row += token != "\r"
@@ -219,8 +221,8 @@ class WrappingTerminal:
 
 
 @pytest.mark.parametrize("width", [40, 50, 70, 119, 120])
-def test_nothing_of_a_progress_line_stays(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
-    """Also where the terminal wrapped it when it became narrower, or echoed the key of an interrupt."""
+def test_a_progress_line_is_erased_completely(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """Also if the terminal wrapped it after a resize, or echoed the key of an interrupt."""
     screen, terminal = Screen(monkeypatch, 120), WrappingTerminal(120)
     screen.renderer.emit(events.StageStarted(stage="role", detail="x" * 120))
     steps: list[Callable[[], None]] = [
@@ -240,8 +242,8 @@ def test_nothing_of_a_progress_line_stays(monkeypatch: pytest.MonkeyPatch, width
     assert [row.rstrip() for row in terminal.rows if row.strip()] == ["+ role     created role: a-role"]
 
 
-def test_the_summary_stands_above_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On stderr, in rows; stdout has the result alone."""
+def test_the_summary_is_on_stderr_and_the_result_on_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The summary has rows."""
     screen = Screen(monkeypatch, 40)
     with screen.console.capture() as drawn:
         screen.renderer.outcome(
@@ -251,8 +253,8 @@ def test_the_summary_stands_above_the_result(monkeypatch: pytest.MonkeyPatch) ->
     assert screen.stdout.getvalue() == "m-1\n"
 
 
-def test_a_healthy_bar_is_not_red(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Red is for what blocks."""
+def test_a_progress_bar_is_green(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red is for blocking findings."""
     screen = Screen(monkeypatch, 80, colours=True)
     with screen.console.capture() as drawn:
         screen.renderer.emit(events.StageStarted(stage="upload"))
@@ -263,7 +265,7 @@ def test_a_healthy_bar_is_not_red(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Terminal(io.StringIO):
-    """A stdout that says that it is a terminal."""
+    """Stdout that is a terminal."""
 
     def isatty(self) -> bool:
         """Return True."""
@@ -272,7 +274,7 @@ class Terminal(io.StringIO):
 
 @pytest.mark.parametrize("no_color", [False, True])
 def test_check_has_the_colours_of_the_severities(monkeypatch: pytest.MonkeyPatch, no_color: bool) -> None:
-    """What blocks is red, a warning yellow; with NO_COLOR nothing is."""
+    """Blocking findings are red, warnings yellow; with NO_COLOR there are no colours."""
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR", raising=False)
     if no_color:
@@ -285,8 +287,8 @@ def test_check_has_the_colours_of_the_severities(monkeypatch: pytest.MonkeyPatch
     assert ("\x1b[31m      more\x1b[0m\n      do: this\n" in stdout.getvalue()) is not no_color
 
 
-def test_a_log_has_the_end_of_a_transfer_once(capsys: pytest.CaptureFixture[str]) -> None:
-    """For each disk; the coordinator emits the last state again when the last worker has ended."""
+def test_a_log_has_one_line_for_the_end_of_a_transfer(capsys: pytest.CaptureFixture[str]) -> None:
+    """For each disk. The coordinator emits the last state twice."""
     renderer = PlainRenderer(sys.stdout, sys.stderr, Verbosity(0))
     done = replace(SENDING, done_bytes=2, percent=100)
     for event in (SENDING, done, done, replace(done, disk="data.raw"), replace(done, disk="data.raw")):
@@ -298,16 +300,16 @@ def test_a_log_has_the_end_of_a_transfer_once(capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize("elapsed_s", [0.0, 61.0])
-def test_the_wait_for_the_check_of_ecs_is_drawn(monkeypatch: pytest.MonkeyPatch, elapsed_s: float) -> None:
-    """From its first second on: what is waited for, and how long at most."""
+def test_the_wait_for_the_image_check_is_shown(monkeypatch: pytest.MonkeyPatch, elapsed_s: float) -> None:
+    """From the first second, with the maximum duration."""
     event = events.ImageCheckProgress(image_id="m-1", status="Processing", elapsed_s=elapsed_s, limit_s=600.0)
     line = Screen(monkeypatch, 80).line_of("wait", event)
     assert "usable, waiting for the image check by ECS" in line
     assert "of at most 10:00" in line
 
 
-def test_the_wait_for_the_check_of_ecs_is_in_logs(capsys: pytest.CaptureFixture[str]) -> None:
-    """Its first line at once, the others as seldom as those of an import."""
+def test_the_wait_for_the_image_check_is_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first line at once, the others at the interval of import progress."""
     renderer = PlainRenderer(sys.stdout, sys.stderr, Verbosity(0))
     for elapsed_s in (0.0, 1.0, 2.0):
         renderer.emit(

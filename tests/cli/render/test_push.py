@@ -1,4 +1,4 @@
-"""Tests of the result of a push: the summary, and the command that follows."""
+"""Tests of the summary of a push."""
 
 from dataclasses import replace
 
@@ -19,8 +19,8 @@ RESULT = PushResult(
 NETWORK = "--SecurityGroupId SECURITY_GROUP_ID --VSwitchId VSWITCH_ID"
 
 
-def test_the_summary_has_what_was_made_what_it_cost_and_what_follows() -> None:
-    """Image, bytes sent and saved, duration, what stays and is billed, the console, the next command."""
+def test_the_summary_has_image_cost_leftovers_and_next_command() -> None:
+    """Also the bytes sent and saved, the duration and the URL of the console."""
     outcome = push_outcome(RESULT)
     assert outcome.text == "m-bp1example"
     assert outcome.summary == (
@@ -45,12 +45,12 @@ def test_an_arm_image_starts_on_an_arm_instance() -> None:
 
 
 def test_a_sandbox_has_no_console() -> None:
-    """No link and no command lead to a cloud in which the image is not."""
+    """The image does not exist in the real cloud, so there is no URL and no command."""
     outcome = push_outcome(RESULT, is_real_cloud=False)
     assert [label for label, _ in outcome.summary] == ["image", "upload", "time", "stays", ""]
     assert (outcome.document["console_url"], outcome.document["run_command"]) == ("", "")
 
 
-def test_a_push_that_was_done_before_has_no_summary() -> None:
-    """Its stage says so in one line; nothing was sent, and nothing is new."""
+def test_a_repeated_push_has_no_summary() -> None:
+    """Nothing was sent and nothing was created."""
     assert push_outcome(replace(RESULT, already_there=True)).summary == ()

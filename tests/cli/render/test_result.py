@@ -1,4 +1,4 @@
-"""The plan of a dry run in words."""
+"""Tests of the text of the plan of a dry run."""
 
 from typing import Any
 
@@ -14,14 +14,14 @@ DISK = {
 
 
 @each_row(
-    ("rate", "source", "words"),
+    ("rate", "source", "text"),
     [
         (10 << 20, "given", "about 10 s at 10 MiB/s, the --limit-rate"),
         (None, None, "unknown; with --limit-rate 50M it is estimated at that rate"),
     ],
 )
-def test_the_time_says_by_which_rate(rate: int | None, source: str | None, words: str) -> None:
-    """The one that was given, or how to get an estimate."""
+def test_the_estimated_time_has_its_rate(rate: int | None, source: str | None, text: str) -> None:
+    """The rate of --limit-rate, or how to get an estimate."""
     disk = {
         **DISK,
         "rate_bytes_s": rate,
@@ -38,4 +38,4 @@ def test_the_time_says_by_which_rate(rate: int | None, source: str | None, words
         "boot_test": None,
     }
     result = PushResult(region="cn-hangzhou", image_name="web", dry_run=True, plan={**plan, "service_says": "yes"})
-    assert f"  time    {words}" in plan_text(result).splitlines()
+    assert f"  time    {text}" in plan_text(result).splitlines()

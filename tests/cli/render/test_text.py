@@ -26,7 +26,7 @@ SAMPLES: dict[type, object] = {
 
 
 def sample(event: type, *, text: str = "x") -> events.Event:
-    """Make an event whose texts are `text`."""
+    """Return an event whose texts are `text`."""
     samples = {**SAMPLES, str: text, tuple[str, ...]: (text,)}
     samples[Finding] = Finding(
         rule="a-rule", severity=Severity.WARNS, message=text, remedy=text, where=text, subject=text, source=text
@@ -44,8 +44,8 @@ ALL_EVENTS = typing.get_args(events.Event)
 
 
 @each_row("event", ALL_EVENTS)
-def test_every_event_has_words(event: type) -> None:
-    """Each event can be said in one line."""
+def test_every_event_has_a_text(event: type) -> None:
+    """The text is one line."""
     line = describe(sample(event))
     assert line
     assert "\n" not in line
@@ -53,7 +53,7 @@ def test_every_event_has_words(event: type) -> None:
 
 @each_row("event", ALL_EVENTS)
 def test_every_event_and_field_is_documented(event: type) -> None:
-    """docs/json.md names each event's type and each of its fields."""
+    """docs/json.md has the type of each event and its fields."""
     document = event_document(sample(event))
     rows = [row for row in (DOCS / "json.md").read_text().splitlines() if row.startswith(f"| `{document['type']}` |")]
     assert len(rows) == 1, document["type"]
@@ -61,16 +61,16 @@ def test_every_event_and_field_is_documented(event: type) -> None:
         assert f"`{field.name}`" in rows[0], field.name
 
 
-@each_row(("number", "words"), [(0, "0 bytes"), (1023, "1023 bytes"), (1024, "1 KiB"), (1536 << 20, "1.5 GiB")])
-def test_sizes_are_said_in_the_largest_unit_that_fits(number: int, words: str) -> None:
-    """People read 1.5 GiB, not 1610612736."""
-    assert size(number) == words
+@each_row(("number", "text"), [(0, "0 bytes"), (1023, "1023 bytes"), (1024, "1 KiB"), (1536 << 20, "1.5 GiB")])
+def test_sizes_have_the_largest_unit_that_fits(number: int, text: str) -> None:
+    """1610612736 is 1.5 GiB."""
+    assert size(number) == text
 
 
-@each_row(("seconds", "words"), [(2.5, "2.5 s"), (59, "59 s"), (65, "1:05"), (3725, "1:02:05")])
-def test_durations_are_said_as_a_clock_says_them(seconds: float, words: str) -> None:
-    """Below a minute in seconds, above it as on a clock."""
-    assert duration(seconds) == words
+@each_row(("seconds", "text"), [(2.5, "2.5 s"), (59, "59 s"), (65, "1:05"), (3725, "1:02:05")])
+def test_durations_are_formatted_as_on_a_clock(seconds: float, text: str) -> None:
+    """Below a minute in seconds."""
+    assert duration(seconds) == text
 
 
 def test_counts_agree_with_their_noun() -> None:
@@ -78,8 +78,8 @@ def test_counts_agree_with_their_noun() -> None:
     assert (count(1, "part"), count(2000, "part")) == ("1 part", "2,000 parts")
 
 
-def test_inferred_parameters_are_named_in_words() -> None:
-    """Names of Python's variables are for scripts."""
+def test_inferred_parameters_have_readable_names() -> None:
+    """Python names of the parameters are for scripts."""
     event = events.DiskInspected(
         disk="web.raw", container="raw", file_bytes=1, virtual_bytes=1, summary="raw, 40 GiB",
         filled_in=("size_gib=40: the disk has 40 GiB", "boot_mode=BIOS: a boot record"),
@@ -96,8 +96,8 @@ def test_inferred_parameters_are_named_in_words() -> None:
         ("some day", "some day"),
     ],
 )
-def test_times_are_those_of_the_machine(monkeypatch: pytest.MonkeyPatch, at: float | str, expected: str) -> None:
-    """Of journals, of OSS and of ECS alike, with the offset, so that nobody has to guess."""
+def test_times_are_in_the_local_time_zone(monkeypatch: pytest.MonkeyPatch, at: float | str, expected: str) -> None:
+    """With the offset, for times of journals, OSS and ECS."""
     monkeypatch.setenv("TZ", "Asia/Shanghai")
     time.tzset()
     try:
@@ -107,8 +107,8 @@ def test_times_are_those_of_the_machine(monkeypatch: pytest.MonkeyPatch, at: flo
         time.tzset()
 
 
-def test_a_plan_names_what_is_sent_to_make_zeros() -> None:
-    """The summary counts it among the bytes that were sent."""
+def test_a_plan_has_the_bytes_sent_to_make_zeros() -> None:
+    """The summary counts them among the sent bytes."""
     planned = dataclasses.replace(
         typing.cast("events.UploadPlanned", sample(events.UploadPlanned)), zero_bytes=62 << 20
     )

@@ -3,8 +3,8 @@
 from aliyun_import.cli.render.text import RETRY_INTERVAL_S, MessageThrottle
 
 
-def test_a_storm_of_retries_is_one_line_in_a_while() -> None:
-    """The first is written at once, the next after a while, with the number of those withheld."""
+def test_many_retries_are_one_line_per_interval() -> None:
+    """The first line is written at once, the next one after the interval, with the number of suppressed lines."""
     now = [0.0]
     throttle = MessageThrottle(now=lambda: now[0])
     assert throttle.line("part 1 again") == "part 1 again"
