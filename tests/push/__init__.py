@@ -1,1 +1,1 @@
-"""Tests of the pipeline's own decisions; whole pushes are tests/flows."""
+"""Tests of pushes in this process; tests/flows has tests of the command."""

@@ -1,4 +1,4 @@
-"""A machine that pushes a disk to a sandbox, in this process."""
+"""Host that pushes a disk to a sandbox, in this process."""
 
 import random
 import struct
@@ -26,7 +26,7 @@ SECTOR = 512
 
 
 def write_small_disk(path: Path, *, seed: int = 1) -> Path:
-    """Write a bootable disk that is sent in one part: a larger one takes more requests and more time to be hashed."""
+    """Write a bootable disk of 1 MiB. It is sent in one part, which saves requests and time for checksums."""
     entry = struct.pack("<B3sB3sII", 0x80, bytes(3), 0x83, bytes(3), 1, SMALL_DISK_BYTES // SECTOR - 1)
     record = b"\xfa\xf4\xeb\xfd".ljust(446, b"\x90") + entry.ljust(64, b"\0") + b"\x55\xaa"
     partition = bytearray(random.Random(seed).randbytes(SECTOR) * (SMALL_DISK_BYTES // SECTOR - 1))
@@ -36,10 +36,10 @@ def write_small_disk(path: Path, *, seed: int = 1) -> Path:
     return path
 
 
-class Machine:
-    """A machine that pushes the disk: it has a state directory of its own.
+class PushHost:
+    """Host with a disk and a state directory.
 
-    `emit` is called with each event, and `confirm` before an instance is paid for.
+    `emit` is called with each event, and `confirm` before an instance is started.
     """
 
     def __init__(self, sandbox: Sandbox, home: Path, disk: Path) -> None:
@@ -54,9 +54,9 @@ class Machine:
         self.emit: Emit = ignore
 
     def push(self, **options: object) -> PushResult:
-        """Push; `heard` has the events of this run."""
+        """Push, and record the events of this run in `heard`."""
         self.heard = EventRecorder()
-        given = replace(PushOptions(state_dir=self.state_dir), **options)  # type: ignore[arg-type]
+        push_options = replace(PushOptions(state_dir=self.state_dir), **options)  # type: ignore[arg-type]
         context = self.cloud.context(self._hear)
         services = add_retries(self.cloud.services, context)
         cloud = Cloud(
@@ -67,14 +67,14 @@ class Machine:
             ending_context=context,
             region=self.request.region,
         )
-        return push(self.request, given, self.cloud.services, context, cloud=cloud, confirm=self.confirm)
+        return push(self.request, push_options, self.cloud.services, context, cloud=cloud, confirm=self.confirm)
 
     def use(self, key: AccessKey) -> None:
-        """Push with another key from now on."""
+        """Use another access key for the next pushes."""
         self.cloud = SandboxServices(self.sandbox, key=key)
 
     def deny(self, permission: str) -> None:
-        """Push without a permission from now on."""
+        """Use an access key without a permission for the next pushes."""
         self.cloud = SandboxServices(self.sandbox, denied=(permission,))
 
     def _hear(self, event: Event) -> None:
@@ -88,10 +88,10 @@ class Machine:
         return caught.value
 
     def details(self, stage: str) -> list[str]:
-        """Return what a stage of the last run reported."""
+        """Return the details that a stage of the last run reported."""
         return [one.detail for one in self.heard.events if isinstance(one, StageFinished) and one.stage == stage]
 
     def count(self, operation: str, *, importing: bool = False) -> int:
-        """Return how often an operation was requested so far; `importing` leaves out dry runs of ImportImage."""
+        """Return how often an operation was requested; `importing` leaves out dry runs of ImportImage."""
         entries = import_calls(self.sandbox) if importing else self.sandbox.requests.entries(operation)
         return len(entries)

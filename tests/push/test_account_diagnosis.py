@@ -1,4 +1,4 @@
-"""Comparison of the diagnosis with what a push then does, in accounts that lack something."""
+"""Tests that a push succeeds or fails as the diagnosis of the account predicts."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from aliyun_import.sandbox.ram.state import Ram
 from aliyun_import.sandbox.server import Sandbox
 from aliyun_import.services import PERMISSIONS
 from tests.image.sandbox_services import SandboxServices
-from tests.push.machine import Machine, write_small_disk
+from tests.push.push_host import PushHost, write_small_disk
 
 # Permissions that can't be tested without a change, and when a push needs them.
 UNTESTED = {
@@ -38,11 +38,11 @@ BUCKET = f"aliyun-import-{ACCOUNT}-{REGION}"
 
 
 class Account:
-    """An account in which pushes are tried, one after the other, with keys that lack permissions."""
+    """Account for a series of pushes, with access keys that lack permissions."""
 
     def __init__(self, sandbox: Sandbox, home: Path) -> None:
         self.sandbox = sandbox
-        self.machine = Machine(sandbox, home, write_small_disk(home / "disk.raw"))
+        self.host = PushHost(sandbox, home, write_small_disk(home / "disk.raw"))
         self.results: dict[str, Diagnosis] = {}
         self._home, self._count = home, 0
 
@@ -51,7 +51,7 @@ class Account:
         self.sandbox.state.part(OssState).change(BUCKET, **settings)
 
     def lacking(self, *denied: str) -> SandboxServices:
-        """Return the services with a user's key that lacks permissions; all others are granted."""
+        """Return the services with the access key of a user who lacks some permissions."""
         return SandboxServices(self.sandbox, denied=(*denied, "none:None"))
 
     def diagnosis(self, cloud: SandboxServices) -> dict[str, Diagnosis]:
@@ -59,22 +59,22 @@ class Account:
         return {one.subject: one for one in diagnose(cloud.services, region=REGION, bucket=None)}
 
     def push(self, cloud: SandboxServices) -> None:
-        """Push the disk as a new image, from a machine without a journal."""
+        """Push the disk as a new image, from a host without a journal."""
         self._count += 1
-        machine = self.machine
-        machine.cloud, machine.state_dir = cloud, self._home / f"state-{self._count}"
-        machine.request = replace(machine.request, name=f"image-{self._count}")
-        machine.push()
+        host = self.host
+        host.cloud, host.state_dir = cloud, self._home / f"state-{self._count}"
+        host.request = replace(host.request, name=f"image-{self._count}")
+        host.push()
 
     def compare(self, cloud: SandboxServices) -> bool | None:
-        """Return what the diagnosis says of a push, None if it can't; a push then has to do as it says."""
-        says = self.say(cloud)
-        if says:
+        """Return the prediction, and assert that a push does as predicted. None: the diagnosis does not know."""
+        prediction = self.predict(cloud)
+        if prediction:
             self.push(cloud)
-        return says
+        return prediction
 
-    def say(self, cloud: SandboxServices) -> bool | None:
-        """Return what the diagnosis says of a push, None if it can't; one that fails by it has to fail."""
+    def predict(self, cloud: SandboxServices) -> bool | None:
+        """Return the prediction, and assert that a push fails if it is False. None: the diagnosis does not know."""
         self.results = results = self.diagnosis(cloud)
         if would_go_through(list(results.values())) == 0:
             return True
@@ -86,8 +86,8 @@ class Account:
 
 
 @pytest.fixture
-def new(tmp_path: Path) -> Iterator[Account]:
-    """Return an account without a bucket and a role."""
+def new_account(tmp_path: Path) -> Iterator[Account]:
+    """Return an account without bucket and role."""
     with Sandbox.start(
         tmp_path / "sandbox", settings=Settings(import_s=0.4, image_ready_s=0.0), clock=Clock(running=False)
     ) as running:
@@ -95,78 +95,80 @@ def new(tmp_path: Path) -> Iterator[Account]:
 
 
 @pytest.fixture
-def used(new: Account) -> Account:
-    """Return an account in which the account itself pushed before."""
-    new.push(SandboxServices(new.sandbox))
-    return new
+def used_account(new_account: Account) -> Account:
+    """Return an account with bucket and role, created by a push of the account itself."""
+    new_account.push(SandboxServices(new_account.sandbox))
+    return new_account
 
 
-def test_each_permission_is_tested_or_listed_as_untested(used: Account) -> None:
+def test_each_permission_is_tested_or_listed_as_untested(used_account: Account) -> None:
     """The least-privilege policy and the diagnosis name the same permissions."""
-    found = {one.subject.removeprefix("permission ") for one in used.diagnosis(used.lacking()).values()}
-    used.change_bucket(versioning="Enabled")
-    found |= {one.subject.removeprefix("permission ") for one in used.diagnosis(used.lacking()).values()}
+    found = {one.subject.removeprefix("permission ") for one in used_account.diagnosis(used_account.lacking()).values()}
+    used_account.change_bucket(versioning="Enabled")
+    found |= {
+        one.subject.removeprefix("permission ") for one in used_account.diagnosis(used_account.lacking()).values()
+    }
     needed = {one.name for one in PERMISSIONS}
     assert needed - found == set(UNTESTED)
     assert not found & set(UNTESTED)
 
 
-def test_a_push_does_as_the_diagnosis_says_without_each_permission(used: Account) -> None:
-    """In an account with bucket and role; what is missing has its statement, and is a failure only if a push fails."""
-    # Deleting a version is for buckets with versioning.
-    needless = [*UNTESTED, "oss:DeleteObjectVersion"]
-    assert used.say(used.lacking(*needless)) is True
-    assert not {f"permission {name}" for name in needless} & {*used.results}
+def test_a_push_without_a_permission_does_as_predicted(used_account: Account) -> None:
+    """For each permission: its result has the policy statement, and is a failure only if a push fails."""
+    # Only a bucket with versioning needs DeleteObjectVersion.
+    optional = [*UNTESTED, "oss:DeleteObjectVersion"]
+    assert used_account.predict(used_account.lacking(*optional)) is True
+    assert not {f"permission {name}" for name in optional} & {*used_account.results}
     for permission in PERMISSIONS:
-        if permission.name in needless:
+        if permission.name in optional:
             continue
-        says = used.say(used.lacking(permission.name))
-        if says:
-            needless.append(permission.name)
-        one = used.results[f"permission {permission.name}"]
-        assert (one.health is Health.FAILS) is (says is False), permission
+        prediction = used_account.predict(used_account.lacking(permission.name))
+        if prediction:
+            optional.append(permission.name)
+        one = used_account.results[f"permission {permission.name}"]
+        assert (one.health is Health.FAILS) is (prediction is False), permission
         assert permission.name in json.loads(one.statement)["Action"]
-    # A push that goes through without all of them needs none of them.
-    used.push(used.lacking(*needless))
+    # A push that lacks all of them at once shows that it needs none of them.
+    used_account.push(used_account.lacking(*optional))
 
 
-def test_what_can_not_be_tested_in_a_new_account_is_no_yes(new: Account) -> None:
-    """A user's permissions to create bucket and role are unknown, those of the account itself are not."""
+def test_what_cannot_be_tested_in_a_new_account_is_unknown(new_account: Account) -> None:
+    """The permissions of a user to create bucket and role are unknown; the account itself has them."""
     for permission in ("oss:PutBucket", "oss:PutObject", "ram:CreateRole", "ram:AttachPolicyToRole"):
-        assert new.compare(new.lacking(permission)) is None
-    assert new.compare(SandboxServices(new.sandbox)) is True
+        assert new_account.compare(new_account.lacking(permission)) is None
+    assert new_account.compare(SandboxServices(new_account.sandbox)) is True
 
 
 def _change_role(account: Account, **changes: Any) -> None:
     ram = account.sandbox.state.part(Ram)
     ram.save_role(ACCOUNT, replace(ram.role(ACCOUNT, ROLE), **changes))
-    account.sandbox.clock.advance(3600.0)  # ECS notices it later
+    account.sandbox.clock.advance(3600.0)  # ECS sees the change after a delay
 
 
 def _settings(**changes: object) -> Callable[[Account], object]:
     return lambda account: account.sandbox.state.configure(**changes)
 
 
-TRUSTS_NOBODY = json.dumps({"Version": "1", "Statement": []})
-BREAKS: dict[str, tuple[Callable[[Account], object], bool]] = {
+EMPTY_TRUST = json.dumps({"Version": "1", "Statement": []})
+ACCOUNT_CHANGES: dict[str, tuple[Callable[[Account], object], bool]] = {
     "no room for an image": (_settings(images_per_region=1), False),
     "no room for a snapshot": (_settings(snapshots_per_region=1), False),
     "no imports in the region": (_settings(regions_without_import=[REGION]), False),
     "bucket encrypted with a key": (lambda account: account.change_bucket(encryption="KMS"), False),
     "bucket encrypted by OSS": (lambda account: account.change_bucket(encryption="AES256"), True),
-    "bucket of somebody else": (lambda account: account.change_bucket(owner_id="2000000000000000"), False),
+    "bucket of another account": (lambda account: account.change_bucket(owner_id="2000000000000000"), False),
     "bucket in another region": (lambda account: account.change_bucket(region="cn-beijing"), False),
     "bucket public": (lambda account: account.change_bucket(acl="public-read"), True),
     "bucket with versions": (lambda account: account.change_bucket(versioning="Enabled"), True),
     "role without policies": (lambda account: _change_role(account, attached={}), True),
-    "role that trusts nobody": (lambda account: _change_role(account, trust=TRUSTS_NOBODY), False),
+    "role with an empty trust policy": (lambda account: _change_role(account, trust=EMPTY_TRUST), False),
     "nothing": (lambda _: None, True),
 }
 
 
 @contextmanager
-def _mended(account: Account) -> Iterator[None]:
-    """Restore settings, bucket and role at the end."""
+def _restored(account: Account) -> Iterator[None]:
+    """Restore settings, bucket and role on exit."""
     state = account.sandbox.state
     settings, bucket, role = state.settings, state.part(OssState).buckets[BUCKET], state.part(Ram).role(ACCOUNT, ROLE)
     yield
@@ -175,18 +177,18 @@ def _mended(account: Account) -> Iterator[None]:
     _change_role(account, **vars(role))
 
 
-def test_a_push_does_as_the_diagnosis_says_in_a_broken_account(used: Account) -> None:
-    """What is wrong in the account itself, with all permissions; each is mended before the next."""
-    for name, (break_it, goes_through) in BREAKS.items():
-        with _mended(used):
-            break_it(used)
-            assert used.compare(SandboxServices(used.sandbox)) is goes_through, name
+def test_a_push_in_a_changed_account_does_as_predicted(used_account: Account) -> None:
+    """For each change of settings, bucket or role, with all permissions."""
+    for name, (change, succeeds) in ACCOUNT_CHANGES.items():
+        with _restored(used_account):
+            change(used_account)
+            assert used_account.compare(SandboxServices(used_account.sandbox)) is succeeds, name
 
 
-def test_keys_that_are_switched_off_are_found(used: Account) -> None:
-    """The identity is the first thing that is asked."""
-    cloud = used.lacking()
-    key = used.sandbox.state.key("LIMITED")
+def test_a_disabled_access_key_is_predicted_to_fail(used_account: Account) -> None:
+    """The diagnosis requests the identity first."""
+    cloud = used_account.lacking()
+    key = used_account.sandbox.state.key("LIMITED")
     assert key is not None
-    used.sandbox.state.add_key(replace(key, enabled=False))
-    assert used.compare(cloud) is False
+    used_account.sandbox.state.add_key(replace(key, enabled=False))
+    assert used_account.compare(cloud) is False
