@@ -15,7 +15,6 @@ import urllib.request
 from collections.abc import Callable
 
 from aliyun_import.context import Context, interrupted
-from aliyun_import.events import Emit, ignore
 from aliyun_import.sandbox.core.request_log import LoggedRequest
 from aliyun_import.sandbox.server import Sandbox
 
@@ -69,7 +68,7 @@ class SandboxClock:
         self.slept_s = 0.0
 
     @classmethod
-    def over_http(cls, url: str, *, cancel: threading.Event | None = None) -> "SandboxClock":
+    def over_http(cls, url: str) -> "SandboxClock":
         """Return the clock of a sandbox in another process; `url` is its endpoint."""
 
         def advance(seconds: float) -> None:
@@ -79,7 +78,7 @@ class SandboxClock:
             with opener.open(request, timeout=30) as answer:
                 answer.read()
 
-        return cls(advance, cancel=cancel)
+        return cls(advance)
 
     def now_s(self) -> float:
         """Return the wall time in seconds since the epoch."""
@@ -100,10 +99,10 @@ class SandboxClock:
             raise interrupted()
 
 
-def steered_context(sandbox: Sandbox, *, emit: Emit = ignore, cancel: threading.Event | None = None) -> Context:
+def steered_context(sandbox: Sandbox, *, cancel: threading.Event | None = None) -> Context:
     """Return a context whose waits advance a sandbox in this process."""
     event = cancel or threading.Event()
-    return Context(clock=SandboxClock(sandbox.clock.advance, cancel=event), emit=emit, cancel=event)
+    return Context(clock=SandboxClock(sandbox.clock.advance, cancel=event), cancel=event)
 
 
 def import_calls(sandbox: Sandbox) -> list[LoggedRequest]:

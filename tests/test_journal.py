@@ -170,7 +170,7 @@ def test_a_file_that_is_no_journal_is_not_truncated(tmp_path: Path, content: byt
 
 @each_row("content", [b"{", b'{"kind":"opened"', b'{"kind":"opened","schema":1,"iden'])
 def test_a_journal_with_an_incomplete_first_line_is_started_again(tmp_path: Path, content: bytes) -> None:
-    """A journal whose first line is incomplete begins anew."""
+    """The kill came in the first write."""
     journal_path(tmp_path, IDENTITY).write_bytes(content)
     with opened(tmp_path) as journal:
         assert [entry["kind"] for entry in journal.entries] == ["opened"]

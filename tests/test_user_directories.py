@@ -16,7 +16,7 @@ BOTH = [state_directory, config_directory]
 def test_the_directories_are_below_the_home_or_in_xdg_variables(
     directory: Callable[[], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Or where the environment says."""
+    """XDG_STATE_HOME and XDG_CONFIG_HOME have priority."""
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME"):
         monkeypatch.delenv(name, raising=False)

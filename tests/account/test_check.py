@@ -48,10 +48,10 @@ def check_and_ensure(
     return account if checks_only else ensure_bucket(account, cloud.services, context, region=request.region)
 
 
-def error_of(sandbox: Sandbox, **given: Any) -> AliyunImportError:
+def error_of(sandbox: Sandbox, **arguments: Any) -> AliyunImportError:
     """Return the error of check_and_ensure."""
     with pytest.raises(AliyunImportError) as caught:
-        check_and_ensure(sandbox, **given)
+        check_and_ensure(sandbox, **arguments)
     assert caught.value.remedy
     return caught.value
 
@@ -239,16 +239,16 @@ def test_the_name_is_free_in_an_empty_account(sandbox: Sandbox) -> None:
     assert account.identity.account_id == sandbox.account_id
 
 
-def in_oss(key: str = "disks/disk.raw", bucket: str = "a-bucket") -> ImportRequest:
+def request_in_oss() -> ImportRequest:
     """Return a request for a disk in OSS."""
-    return replace(LOCAL, disks=(DiskRequest(bucket=bucket, key=key),))
+    return replace(LOCAL, disks=(DiskRequest(bucket="a-bucket", key="disks/disk.raw"),))
 
 
 def test_a_disk_in_oss_needs_no_staging_bucket(sandbox: Sandbox) -> None:
     """Its own bucket and object are checked, and no bucket is created."""
     add_bucket(sandbox)
     SandboxServices(sandbox).store("a-bucket").put("disks/disk.raw", b"x" * 512)
-    account = check_and_ensure(sandbox, request=in_oss())
+    account = check_and_ensure(sandbox, request=request_in_oss())
     assert account.bucket == ""
     assert account.objects[0] is not None
     assert account.objects[0].size_bytes == 512
@@ -263,14 +263,14 @@ def test_an_object_that_cannot_be_imported_is_refused(sandbox: Sandbox, data: by
     """A missing and an empty object have different errors."""
     add_bucket(sandbox)
     SandboxServices(sandbox).store("a-bucket").put(key, data)
-    assert error_of(sandbox, request=in_oss()).code == code
+    assert error_of(sandbox, request=request_in_oss()).code == code
 
 
 def test_the_bucket_of_a_disk_in_oss_is_checked_the_same_way(sandbox: Sandbox) -> None:
     """It must exist, and must not have KMS encryption."""
-    assert error_of(sandbox, request=in_oss()).code == "bucket-missing"
+    assert error_of(sandbox, request=request_in_oss()).code == "bucket-missing"
     add_bucket(sandbox, encryption="KMS")
-    assert error_of(sandbox, request=in_oss()).code == "bucket-encrypted"
+    assert error_of(sandbox, request=request_in_oss()).code == "bucket-encrypted"
 
 
 def test_an_archived_object_is_refused_unless_restored(sandbox: Sandbox) -> None:
@@ -283,7 +283,7 @@ def test_an_archived_object_is_refused_unless_restored(sandbox: Sandbox) -> None
     stored = bucket_state.current("disks/disk.raw")
     assert stored is not None
     object.__setattr__(stored, "storage_class", "Archive")
-    error = error_of(sandbox, request=in_oss())
+    error = error_of(sandbox, request=request_in_oss())
     assert error.code == "object-archived"
     assert "ossutil restore oss://a-bucket/disks/disk.raw" in (error.remedy or "")
 

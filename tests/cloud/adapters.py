@@ -53,14 +53,14 @@ def create_store(sandbox: Sandbox) -> OssStore:
     return opened
 
 
-def roles(sandbox: Sandbox, key: AccessKey | None = None) -> RamRoles:
+def roles(sandbox: Sandbox) -> RamRoles:
     """Return the client of RAM."""
-    return RamRoles(endpoints=endpoints(sandbox), credentials=credentials(sandbox, key))
+    return RamRoles(endpoints=endpoints(sandbox), credentials=credentials(sandbox))
 
 
-def images(sandbox: Sandbox, *, region: str = "cn-hangzhou", key: AccessKey | None = None) -> EcsImages:
+def images(sandbox: Sandbox, *, key: AccessKey | None = None) -> EcsImages:
     """Return the client of ECS images."""
-    return EcsImages(endpoints=endpoints(sandbox, region), credentials=credentials(sandbox, key))
+    return EcsImages(endpoints=endpoints(sandbox), credentials=credentials(sandbox, key))
 
 
 def instances(sandbox: Sandbox, *, key: AccessKey | None = None) -> EcsInstances:
@@ -100,14 +100,14 @@ def instance_call() -> InstanceCall:
     )
 
 
-def import_call(*, name: str = "web-42", key: str = "disk.raw", dry_run: bool = False) -> ImportCall:
+def import_call(*, dry_run: bool = False) -> ImportCall:
     """Return a small ImportImage call."""
     request = ImportRequest(
-        region="cn-hangzhou", disks=(), role_name="AliyunECSImageImportDefaultRole", name=name, platform="Debian"
+        region="cn-hangzhou", disks=(), role_name="AliyunECSImageImportDefaultRole", name="web-42", platform="Debian"
     )
-    mapping = DiskMapping(bucket=BUCKET, key=key, format=DiskFormat.RAW, size_gib=5)
+    mapping = DiskMapping(bucket=BUCKET, key="disk.raw", format=DiskFormat.RAW, size_gib=5)
     return ImportCall(
-        request=request, mappings=(mapping,), client_token=f"token-{name}", tags={"team": "web"}, dry_run=dry_run
+        request=request, mappings=(mapping,), client_token="token-web-42", tags={"team": "web"}, dry_run=dry_run
     )
 
 

@@ -16,14 +16,14 @@ from aliyun_import.cloud.transport.answer import (
 from tests.rows import each_row
 
 
-@each_row(("offset_s", "words"), [(1200, "behind"), (-1200, "ahead of")])
-def test_a_clock_difference_is_described_with_its_direction(offset_s: int, words: str) -> None:
+@each_row(("offset_s", "direction"), [(1200, "behind"), (-1200, "ahead of")])
+def test_a_clock_difference_is_described_with_its_direction(offset_s: int, direction: str) -> None:
     """It is computed from an HTTP date and from OSS's own format."""
     then_s = time.time() + offset_s
     for text in (formatdate(then_s, usegmt=True), time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(then_s))):
         difference = clock_difference(text)
         assert difference.startswith(("19 min", "20 min"))
-        assert difference.endswith(words)
+        assert difference.endswith(direction)
 
 
 @each_row("text", ["", "yesterday", "2026-13-45", "9" * 5000])
@@ -93,7 +93,7 @@ def test_lists_are_read_in_every_published_form(found: Any) -> None:
 
 @each_row("found", [None, "", [], {}, {"Task": None}, {"Task": []}, "odd", 5, ["odd"]])
 def test_a_missing_or_invalid_list_is_empty(found: Any) -> None:
-    """Missing, empty and odd values hold no objects."""
+    """Missing, empty and invalid values contain no objects."""
     assert objects({"TaskSet": found}, "TaskSet", "Task") == ()
 
 

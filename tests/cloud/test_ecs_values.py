@@ -141,7 +141,7 @@ def _task(**fields: Any) -> dict[str, Any]:
     ],
 )
 def test_an_undocumented_status_is_unknown_and_its_text_is_kept(text: str, status: TaskStatus) -> None:
-    """A word that is not documented is unknown, and kept as it is."""
+    """An undocumented status is UNKNOWN, and its text is kept."""
     task = task_of(_task(TaskStatus=text))
     assert (task.status, task.status_text) == (status, text)
 
@@ -221,6 +221,6 @@ def test_missing_fields_of_an_image_are_unknown() -> None:
 
 def test_an_id_has_no_spaces_and_control_characters() -> None:
     """The id is the result on stdout, and is pasted into commands."""
-    odd = "m-1\n\x1b[31mrm -rf /"
-    assert image_of({"ImageId": odd, "Status": "Available"}).image_id == "m-1[31mrm-rf/"
-    assert task_of({"TaskId": odd, "TaskStatus": "Finished"}).task_id == "m-1[31mrm-rf/"
+    escaped = "m-1\n\x1b[31mrm -rf /"
+    assert image_of({"ImageId": escaped, "Status": "Available"}).image_id == "m-1[31mrm-rf/"
+    assert task_of({"TaskId": escaped, "TaskStatus": "Finished"}).task_id == "m-1[31mrm-rf/"

@@ -16,8 +16,6 @@ from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
 from tests.cloud import adapters, servers
 
-OTHER_KEY = AccessKey(id="SANDBOX-OTHER", secret="OTHER-SECRET", account_id="1000000000000009")
-
 
 def test_a_bucket_is_created_private_and_standard(sandbox: Sandbox) -> None:
     """A second creation is no error."""

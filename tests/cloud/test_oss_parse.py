@@ -87,18 +87,20 @@ def test_unreadable_rules_are_not_replaced(answer: bytes) -> None:
         with_abort_rule(answer, prefix="a/", days=7)
 
 
-@each_row("odd", ["", "-1", "1_0", "\u00b2", "9" * 5000, "x"])
-def test_an_invalid_number_is_an_unreadable_answer(odd: str) -> None:
+@each_row("invalid", ["", "-1", "1_0", "\u00b2", "9" * 5000, "x"])
+def test_an_invalid_number_is_an_unreadable_answer(invalid: str) -> None:
     """It is a size, part number, length or CRC-64; int() accepts some of these strings."""
     part = "<ListPartsResult><Part><PartNumber>{}</PartNumber><Size>{}</Size></Part></ListPartsResult>"
     acts: list[Callable[[], object]] = [
-        lambda: list_of_parts(part.format(odd, 5).encode()),
-        lambda: list_of_parts(part.format(1, odd).encode()),
-        lambda: object_of_headers("k", {"content-length": odd}),
+        lambda: list_of_parts(part.format(invalid, 5).encode()),
+        lambda: list_of_parts(part.format(1, invalid).encode()),
+        lambda: object_of_headers("k", {"content-length": invalid}),
     ]
-    if odd:
-        acts.append(lambda: part_of_headers(1, 5, {"x-oss-hash-crc64ecma": odd}))
-        listed = f"<ListBucketResult><Contents><Key>k</Key><Size>{odd}</Size></Contents></ListBucketResult>".encode()
+    if invalid:
+        acts.append(lambda: part_of_headers(1, 5, {"x-oss-hash-crc64ecma": invalid}))
+        listed = (
+            f"<ListBucketResult><Contents><Key>k</Key><Size>{invalid}</Size></Contents></ListBucketResult>".encode()
+        )
         acts.append(lambda: list_of_objects(listed))
     for act in acts:
         with pytest.raises(TransientError) as caught:

@@ -24,8 +24,8 @@ def test_keys_of_the_environment_do_not_replace_the_passed_ones(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The SDK prefers ALIYUN_ACCESS_KEY_ID to a passed token."""
-    monkeypatch.setenv("ALIYUN_ACCESS_KEY_ID", "somebody-elses")
-    monkeypatch.setenv("ALIYUN_ACCESS_KEY_SECRET", "somebody-elses")
+    monkeypatch.setenv("ALIYUN_ACCESS_KEY_ID", "of-another-user")
+    monkeypatch.setenv("ALIYUN_ACCESS_KEY_SECRET", "of-another-user")
     sandbox.state.add_key(TEMPORARY)
     caller = adapters.identity(sandbox, TEMPORARY).whoami()
     assert caller.arn.endswith("assumed-role/r/s")

@@ -95,14 +95,14 @@ def test_parts_are_sent_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None
         b"partNumber=2": b"HTTP/1.1 503 Busy\r\nContent-Length: %d\r\n\r\n%s" % (len(error), error),
     }
 
-    def serve(connection: socket.socket) -> None:
+    def receive_part(connection: socket.socket) -> None:
         head, _, part = servers.read_head(connection).partition(b"\r\n\r\n")
         requests.append(head.split(b"\r\n")[0])
         while len(part) < 8 << 20:
             part += connection.recv(1 << 20)
         connection.sendall(next(answer for number, answer in answers.items() if number in head))
 
-    with servers.serve(serve) as port:
+    with servers.serve(receive_part) as port:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
         found = resolve_endpoints("cn-hangzhou", endpoint_url="http://oss.example.com", allow_insecure=True)
         opened = OssStore("disks", endpoints=found, credentials=adapters.any_credentials(), timeouts=adapters.TIMEOUTS)
@@ -126,7 +126,7 @@ def tls_sandbox(tmp_path: Path) -> Iterator[tuple[Sandbox, Path]]:
 def test_each_variable_of_certificates_applies_to_all_services(
     variable: str, tls_sandbox: tuple[Sandbox, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A private certificate named by any one of the variables serves OSS and the RPC services alike."""
+    """OSS and the RPC services trust a private certificate in the file that any of the variables names."""
     sandbox, certificate = tls_sandbox
     for name in CA_VARIABLES:
         monkeypatch.delenv(name, raising=False)

@@ -80,7 +80,7 @@ def _error_of_row(cloud: Sandbox, service: str, row: ErrorMapping) -> AliyunImpo
     status = REFUSALS.get(row.service_code, (400, ""))[0]
     cloud.faults.clear()
     cloud.faults.add(
-        Fault(status=status, code=row.service_code, message=f"The words of the service. SecurityToken={TOKEN}")
+        Fault(status=status, code=row.service_code, message=f"The message of the service. SecurityToken={TOKEN}")
     )
     act = _call_for(cloud, service, row)
     with pytest.raises(AliyunImportError) as caught:
@@ -100,7 +100,7 @@ def test_each_row_becomes_its_error(service: str, row: ErrorMapping, cloud: Sand
     assert error.details["service_code"] == row.service_code
     assert error.details["request_id"].startswith("SANDBOX-")
     assert f"with {row.service_code} (HTTP" in str(error.cause)
-    assert "The words of the service." in str(error.cause)
+    assert "The message of the service." in str(error.cause)
     text = f"{error.summary} {error.remedy} {error.cause} {error.details}"
     assert TOKEN not in text
     for name in set(re.findall(r"{(\w+)}", f"{row.summary} {row.remedy}")) - {"skew", "policy_command"}:
@@ -148,7 +148,7 @@ def test_an_answer_of_oss_without_a_code_is_an_error_of_its_status(
 
 
 def test_no_row_is_duplicate() -> None:
-    """One service, code and variant lead to one row."""
+    """A service, a code and a variant determine one row."""
     keys = [(service, row.service_code, row.variant) for row in TABLE for service in row.services]
     assert len(keys) == len(set(keys))
 
@@ -248,5 +248,5 @@ def test_sentences_are_complete_without_values(row: ErrorMapping | None) -> None
 
 
 def test_no_row_is_a_disk_or_usage_error() -> None:
-    """The services know nothing of local disks and the command line."""
+    """The services have no information about local disks and the command line."""
     assert not [row for row in TABLE if issubclass(row.kind, (DiskError, UsageError))]

@@ -13,18 +13,20 @@ from tests.contract.test_role_service import NAME, SYSTEM, TRUST
 MIB = 1 << 20
 
 
-def _call(cloud: Cloud, name: str = "contract-image") -> ImportCall:
+def _call(cloud: Cloud) -> ImportCall:
     request = ImportRequest(
         region=cloud.region,
         disks=(),
-        name=name,
+        name="contract-image",
         role_name=NAME,
         os_type=OsType.LINUX,
         boot_mode=BootMode.BIOS,
         platform="Debian",
     )
     mapping = DiskMapping(bucket=cloud.bucket, key=cloud.key("disk.raw"), format=DiskFormat.RAW, size_gib=5)
-    return ImportCall(request=request, mappings=(mapping,), client_token=f"token-{name}", tags={"contract": "yes"})
+    return ImportCall(
+        request=request, mappings=(mapping,), client_token="token-contract-image", tags={"contract": "yes"}
+    )
 
 
 def _prepare_import(cloud: Cloud) -> None:

@@ -81,9 +81,9 @@ def test_the_wait_continues_in_every_other_state(task_now: Task | None, image_no
 
 def test_an_unknown_status_continues_with_a_warning() -> None:
     """An undocumented status causes a warning, and the wait continues."""
-    decided = decide_on(task(TaskStatus.UNKNOWN, word="Pondering"), image("Creating"))
+    decided = decide_on(task(TaskStatus.UNKNOWN, word="Verifying"), image("Creating"))
     assert isinstance(decided, Continue)
-    assert "Pondering" in decided.unusual
+    assert "Verifying" in decided.unusual
 
 
 @each_row(

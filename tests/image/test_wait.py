@@ -200,7 +200,7 @@ def test_an_image_that_is_deleted_during_the_wait_is_an_error() -> None:
 def test_an_unknown_status_causes_one_warning() -> None:
     """The wait continues."""
     images, recorder = ScriptedImages(None), EventRecorder()
-    images.add(task(TaskStatus.UNKNOWN, word="Pondering"), image())
+    images.add(task(TaskStatus.UNKNOWN, word="Verifying"), image())
     images.steps = [lambda: None] * 5 + [lambda: images.add(task(TaskStatus.FINISHED), image("Available"))]
     wait_for(images, recorder=recorder)
     assert recorder.warned() == ["task-odd"]

@@ -38,13 +38,12 @@ def ensure(
     roles: ScriptedRoles,
     *,
     name: str = NAME,
-    bucket: str | None = "disks",
     fix: bool = False,
     recorder: EventRecorder | None = None,
 ) -> RoleChange:
     """Ensure the role with the retries of a push."""
     context = Context(clock=SteeredClock(), emit=recorder or EventRecorder())
-    return ensure_role(with_retries(roles, Retrier(context)), context, name, bucket=bucket, fix=fix)
+    return ensure_role(with_retries(roles, Retrier(context)), context, name, bucket="disks", fix=fix)
 
 
 def roles_with(
@@ -55,9 +54,9 @@ def roles_with(
     return ScriptedRoles(roles={name: role}, attached={name: list(policies)}, documents=documents or {})
 
 
-def custom(document: object, name: str = "narrow") -> tuple[Policy, dict[str, str]]:
+def custom(document: object) -> tuple[Policy, dict[str, str]]:
     """Return a custom policy, and its document by name."""
-    return Policy(name=name, type="Custom"), {name: json.dumps(document)}
+    return Policy(name="narrow", type="Custom"), {"narrow": json.dumps(document)}
 
 
 def test_a_missing_role_is_created_as_documented() -> None:
@@ -259,8 +258,8 @@ def test_the_printed_commands_are_quoted_for_a_shell() -> None:
     with pytest.raises(AccessError) as caught:
         ensure(roles)
     command = next(command for command in (caught.value.remedy or "").splitlines() if "CreateRole" in command)
-    words = shlex.split(command)
-    assert json.loads(words[words.index("--AssumeRolePolicyDocument") + 1]) == json.loads(policy.trust_policy())
+    arguments = shlex.split(command)
+    assert json.loads(arguments[arguments.index("--AssumeRolePolicyDocument") + 1]) == json.loads(policy.trust_policy())
 
 
 def test_a_role_that_another_user_creates_meanwhile_is_completed() -> None:

@@ -63,7 +63,7 @@ def test_without_a_listed_crc_the_parts_keep_their_own_proof() -> None:
 
 
 @each_row(
-    ("proofs", "words"),
+    ("proofs", "proof"),
     [
         ({"crc64"}, "CRC-64 of every part"),
         ({"crc64", "copy"}, "CRC-64 of every part sent, source and range of every part copied"),
@@ -73,10 +73,10 @@ def test_without_a_listed_crc_the_parts_keep_their_own_proof() -> None:
         ({"md5", ""}, BY_SIZE),
     ],
 )
-def test_the_proof_is_that_of_the_weakest_part(proofs: set[str], words: str) -> None:
+def test_the_proof_is_that_of_the_weakest_part(proofs: set[str], proof: str) -> None:
     """The result claims no more than is known."""
     parts = [replace(DONE[0], proof=proof) for proof in sorted(proofs)]
-    assert proof_words(parts, by_object=False) == words
+    assert proof_words(parts, by_object=False) == proof
     assert proof_words(parts, by_object=True) == BY_OBJECT
 
 

@@ -81,7 +81,7 @@ def test_throttling_halves_the_workers_and_success_adds_one_per_round() -> None:
 
 
 def test_a_worker_added_too_early_is_added_later_the_next_time() -> None:
-    """On a network that carries one part at a time, the second worker is tried less and less often."""
+    """On a network with the bandwidth of one worker, the second one is tried less and less often."""
     controller = ConcurrencyController(2, now_s=0.0)
     waits = []
     for second in range(10, 100, 10):

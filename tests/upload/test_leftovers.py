@@ -102,8 +102,8 @@ def test_an_object_outside_the_prefix_is_found_by_its_key_or_another_prefix(setu
     setup.options = TransferOptions(jobs=2, keep_object=True)
     setup.write_disk("ab")
     setup.push()
-    setup.store.put("images/web.raw.notes", b"somebody else's")
-    setup.store.put("images/web.raw-2", b"somebody else's", metadata={"by": "hand"})
+    setup.store.put("images/web.raw.notes", b"of another user")
+    setup.store.put("images/web.raw-2", b"of another user", metadata={"by": "hand"})
     assert find_leftovers(setup.store, DEFAULT_PLACES) == ()
     by_key = find_leftovers(setup.store, replace(DEFAULT_PLACES, keys=("images/web.raw",)))
     assert [left.key for left in by_key] == ["images/web.raw", "images/web.raw.manifest"]

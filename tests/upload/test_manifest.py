@@ -124,7 +124,7 @@ def _of_another_schema(setup: UploadSetup, key: str) -> None:
 
 @pytest.mark.parametrize("invalidate", [_damaged, _not_a_manifest, _of_another_object, _of_another_schema])
 def test_an_invalid_base_is_not_used(setup: UploadSetup, invalidate: Callable[[UploadSetup, str], None]) -> None:
-    """A warning gives the reason; the disk is sent completely."""
+    """A warning states the reason; the whole disk is sent."""
     key = push_base(setup)
     invalidate(setup, key)
     content = setup.write_disk(NEW, unit=UNIT)

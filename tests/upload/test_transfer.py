@@ -45,7 +45,7 @@ def transient(code: str, *, retry_after_s: float | None = None) -> TransientErro
 
 
 class SlowStore(ScriptedStore):
-    """A store on a network that carries one piece before a timeout; after `kill_after` parts it raises Killed."""
+    """A store on a network that transfers one piece before a timeout; after `kill_after` parts it raises Killed."""
 
     def __init__(self, *, kill_after: int = 10_000) -> None:
         super().__init__()
@@ -197,7 +197,7 @@ def test_timeouts_reduce_the_number_of_workers(setup: UploadSetup) -> None:
 
 
 def test_a_part_whose_connection_breaks_repeatedly_is_split(setup: UploadSetup) -> None:
-    """A network that never carries a whole part may carry half of one."""
+    """A network that never transfers a whole part may transfer half of one."""
     content = setup.write_disk("a", unit=PART)
     fail_send_part(setup, transient("connection-lost"), calls=range(3))
     assert setup.store.content(setup.push().key) == content

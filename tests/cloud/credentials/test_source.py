@@ -130,7 +130,7 @@ def test_the_error_of_a_missing_profile_lists_the_existing_ones(tmp_path: Path) 
     assert "home, work" in str(caught.value.cause)
     assert "one of these" in str(caught.value.remedy)
     with pytest.raises(AccessError) as caught:
-        load_credentials(profile="wrok", environment=OFF, home=tmp_path / "nobody")
+        load_credentials(profile="wrok", environment=OFF, home=tmp_path / "without-profiles")
     assert caught.value.cause == "There are no profiles."
     assert "one of these" not in str(caught.value.remedy)
 
