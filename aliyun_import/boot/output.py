@@ -28,8 +28,8 @@ _TEXT_MODE_PIXELS = (720, 400)
 class Transcript:
     """Text that a guest wrote since its last restart, without escape sequences."""
 
-    def __init__(self, encoding: str = "utf-8") -> None:
-        self._decode = codecs.getincrementaldecoder(encoding)("replace").decode
+    def __init__(self) -> None:
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self._text = ""
         self._pending = ""
 
@@ -68,10 +68,10 @@ def lines_of(text: str) -> list[str]:
     return [line.strip() for line in text.split("\n") if line.strip()]
 
 
-def tail(text: str, *, containing: str = "", most: int = EVIDENCE_LINES) -> tuple[str, ...]:
-    """Return the last lines of a text; a line `containing` a text is the first of them if it is before those."""
+def tail(text: str, *, containing: str) -> tuple[str, ...]:
+    """Return the last lines of a text; the last line `containing` a text replaces the first if it is before them."""
     lines = lines_of(text)
-    last = lines[-most:]
+    last = lines[-EVIDENCE_LINES:]
     if containing and not any(containing in line for line in last):
         found = next((line for line in reversed(lines) if containing in line), None)
         if found is not None:

@@ -59,7 +59,7 @@ def command_context(
 
     cancel = threading.Event()
     with (
-        open_renderer(output.output, verbose=output.verbose, quiet=output.quiet) as renderer,
+        open_renderer(output) as renderer,
         cancel_on_signals(cancel),
     ):
         from aliyun_import.cloud.config import from_environment

@@ -107,7 +107,7 @@ def check(
     """
     from aliyun_import.cli.render.renderer import open_renderer
 
-    with open_renderer(output.output, verbose=output.verbose, quiet=output.quiet) as renderer:
+    with open_renderer(output) as renderer:
         if explain:
             renderer.outcome(_explain(explain))
             return Exit.DONE

@@ -53,7 +53,7 @@ def show(command: tuple[str, ...], *, profile: str | None, output: OutputOptions
     """
     from aliyun_import.cli.render.renderer import open_renderer
 
-    with open_renderer(output.output, verbose=output.verbose, quiet=output.quiet) as renderer:
+    with open_renderer(output) as renderer:
         renderer.outcome(_outcome(command or ("push",), profile))
 
 

@@ -44,7 +44,7 @@ def pushes(*, forget_finished: bool, state_dir: Path | None, output: OutputOptio
     from aliyun_import.cli.render.text import escaped
     from aliyun_import.user_directories import state_directory
 
-    with open_renderer(output.output, verbose=output.verbose, quiet=output.quiet) as renderer:
+    with open_renderer(output) as renderer:
         directory = state_dir or state_directory()
         known = api.list_pushes(state_dir=directory)
         removed = api.forget_finished(known, state_dir=directory) if forget_finished else ()

@@ -17,6 +17,7 @@ from click import get_current_context
 from click.exceptions import Exit
 
 from aliyun_import import events
+from aliyun_import.cli.params import OutputOptions
 from aliyun_import.cli.render.result import Outcome, Verbosity, columns
 from aliyun_import.cli.render.text import MessageThrottle, describe, escaped, failure_lines, is_important
 from aliyun_import.cli.settings import unknown_variables
@@ -169,12 +170,12 @@ class SafeRenderer:
 
 
 @contextmanager
-def open_renderer(output: str, *, verbose: int, quiet: bool) -> Iterator[SafeRenderer]:
+def open_renderer(options: OutputOptions) -> Iterator[SafeRenderer]:
     """Yield a renderer for the time of a command; write an AliyunImportError and raise click's Exit with its code."""
-    renderer = choose_renderer(output, Verbosity(-1 if quiet else verbose))
+    renderer = choose_renderer(options.output, Verbosity(-1 if options.quiet else options.verbose))
     try:
-        with _request_log() if verbose > 1 else nullcontext():
-            safe = SafeRenderer(renderer, escapes=output not in {"json", "jsonl"})
+        with _request_log() if options.verbose > 1 else nullcontext():
+            safe = SafeRenderer(renderer, escapes=options.output not in {"json", "jsonl"})
             for name, near in unknown_variables(get_current_context().find_root().command, os.environ):
                 remedy = f"Unset it, or set {near}." if near else "Unset it."
                 safe.emit(
