@@ -302,7 +302,7 @@ def vhd_differencing(
     modified: int = 0,
     locator: str = "",
 ) -> bytes:
-    """Build a differencing VHD: the sectors of `data` that differ from `base`, and junk in the other sectors.
+    """Build a differencing VHD: the sectors of `data` that differ from `base`, and arbitrary bytes in the others.
 
     The locator is a relative path (W2ru).
     """

@@ -196,7 +196,7 @@ def test_a_file_that_other_users_can_write_is_not_used(tmp_path: Path) -> None:
     path, report = _source(tmp_path, gzip.compress(DISK), "disk.gz")
     with prepare(path, report, work_dir=tmp_path, emit=ignore) as ready:
         name = ready.name
-    (tmp_path / name).write_bytes(b"trojan")
+    (tmp_path / name).write_bytes(b"other data")
     (tmp_path / name).chmod(0o666)
     with pytest.raises(LocalStateError) as caught, prepare(path, report, work_dir=tmp_path, emit=ignore):
         pass

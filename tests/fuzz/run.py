@@ -3,19 +3,29 @@
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 
 from aliyun_import.disk.isolated import Limits, call_isolated
 from aliyun_import.limits import MIB
+from tests.fuzz.config_targets import CONFIG_TARGETS
+from tests.fuzz.disk_targets import DISK_TARGETS
+from tests.fuzz.guest_targets import GUEST_TARGETS
 from tests.fuzz.mutate import Mutations
-from tests.fuzz.targets import TARGETS
+from tests.fuzz.target import Target
 
 DEFAULT_SEED = 20261124
 # Limits for one image.
 MAX_SECONDS, MAX_BYTES = 2.0, 256 * MIB
-# The interpreter with the readers loaded maps some 60 MiB itself.
+# The interpreter with the readers maps some 60 MiB.
 _INTERPRETER_BYTES = 96 * MIB
 _BATCH = 500
+# A target that needs an optional package is left out if the package is not installed.
+TARGETS: Mapping[str, Target] = {
+    name: target
+    for name, target in (DISK_TARGETS | GUEST_TARGETS | CONFIG_TARGETS).items()
+    if not target.needs or find_spec(target.needs) is not None
+}
 
 
 def batch(reader: str, seed: str, first: str, runs: str) -> list[str]:

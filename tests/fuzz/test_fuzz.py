@@ -5,8 +5,7 @@ import pytest
 from tests.disk import build
 from tests.fuzz.checksums import repaired_gpt, repaired_vhd
 from tests.fuzz.mutate import Mutations, Repair
-from tests.fuzz.run import fuzz
-from tests.fuzz.targets import TARGETS
+from tests.fuzz.run import TARGETS, fuzz
 from tests.rows import each_row
 
 

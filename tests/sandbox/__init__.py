@@ -1,1 +1,1 @@
-"""Tests of the sandbox: driven by the real SDKs and by requests captured from them."""
+"""Tests of the sandbox, with the real SDKs and with requests captured from them."""

@@ -1,1 +1,1 @@
-"""Tests of the sandbox's auth."""
+"""Tests of signatures and permissions in the sandbox."""

@@ -1,1 +1,1 @@
-"""Tests of the control of a sandbox from outside."""
+"""Tests of the control plane and the console of the sandbox."""

@@ -1,1 +1,1 @@
-"""Tests of the sandbox's core."""
+"""Tests of the sandbox's server, routing and state."""

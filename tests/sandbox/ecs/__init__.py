@@ -1,1 +1,1 @@
-"""Tests of the sandbox's ecs."""
+"""Tests of the sandbox's ECS."""

@@ -1,1 +1,1 @@
-"""Tests of the sandbox's importer."""
+"""Tests of the sandbox's reading of disks for imports."""

@@ -1,1 +1,1 @@
-"""Tests of the sandbox's oss."""
+"""Tests of the sandbox's OSS."""

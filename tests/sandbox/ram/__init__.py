@@ -1,1 +1,1 @@
-"""Tests of the sandbox's ram."""
+"""Tests of the sandbox's RAM and STS."""
