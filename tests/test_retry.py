@@ -54,7 +54,7 @@ def test_final_errors_are_not_retried(kind: type[AliyunImportError]) -> None:
 
 @each_row("policy", [DEFAULT, PATIENT])
 def test_the_number_of_attempts_is_bounded(policy: RetryPolicy) -> None:
-    """The last attempt is followed by none."""
+    """After the last attempt there is no wait."""
     assert policy.wait_s(transient(), policy.attempts - 1) is not None
     assert policy.wait_s(transient(), policy.attempts) is None
 

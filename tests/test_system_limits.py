@@ -45,7 +45,7 @@ def test_a_file_that_the_system_refuses_is_named(number: int) -> None:
 
 
 def test_a_missing_directory_for_temporary_files_names_the_variable() -> None:
-    """The remedy is the variable that names one."""
+    """The remedy is TMPDIR."""
     error = FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
     translated = file_error(error)
     assert translated is not None

@@ -114,14 +114,14 @@ def test_the_check_creates_nothing(sandbox: Sandbox) -> None:
 
 
 def test_the_check_adds_no_rule_to_an_existing_bucket(sandbox: Sandbox) -> None:
-    """Not even into our own."""
+    """The bucket is the derived one."""
     add_bucket(sandbox, derived_bucket(sandbox.account_id, "cn-hangzhou"))
     check_and_ensure(sandbox, checks_only=True)
     assert not sandbox.requests.entries("PutBucketLifecycle")
 
 
 def test_a_bucket_of_the_user_is_used_unchanged(sandbox: Sandbox) -> None:
-    """It is not changed in any way."""
+    """It is not created, and gets no rule."""
     account = check_and_ensure(sandbox, bucket=add_bucket(sandbox))
     assert account.bucket == "a-bucket"
     assert not sandbox.requests.entries("PutBucket")

@@ -33,7 +33,7 @@ def test_without_a_valid_date_the_difference_is_empty(text: str) -> None:
 
 
 def test_a_small_difference_is_empty() -> None:
-    """The server's time of this very moment is no difference."""
+    """The date is the present time."""
     assert clock_difference(formatdate(usegmt=True)) == ""
 
 
@@ -73,7 +73,7 @@ def test_the_wait_before_a_retry_is_bounded(headers: dict[str, str], seconds: fl
     ],
 )
 def test_a_body_that_is_no_document_gives_an_empty_one(body: bytes, document: dict[str, str]) -> None:
-    """For any answer, only a document is returned."""
+    """It may be another type, a web page, binary, or empty."""
     assert document_of(Answer(400, {}, body)) == document
 
 
@@ -98,7 +98,7 @@ def test_a_missing_or_invalid_list_is_empty(found: Any) -> None:
 
 
 def test_invalid_numbers_and_booleans_are_none() -> None:
-    """What is neither stays unknown."""
+    """Negative and very long numbers, exponents and other digits are invalid."""
     assert whole({"x": "-1"}, "x") is None
     assert whole({"x": "1e3"}, "x") is None
     assert truth({"x": "yes"}, "x") is None

@@ -89,7 +89,7 @@ def test_all_pages_are_requested() -> None:
 
 
 def test_tasks_are_sorted_newest_first() -> None:
-    """In any order of the answer; statuses are filtered here, because the service ignores some."""
+    """The order of the answer does not matter."""
     found = [
         {"TaskId": "t-old", "TaskStatus": "Waiting", "CreationTime": "2026-11-23T23:59Z"},
         {"TaskId": "t-new", "TaskStatus": "Paused", "CreationTime": "2026-11-24T00:01Z"},
@@ -105,7 +105,7 @@ def test_an_empty_answer_means_an_unknown_task() -> None:
 
 
 def test_the_answer_to_a_dry_run_is_an_error_for_another_call(sandbox: Sandbox) -> None:
-    """It is a success for a dry run only."""
+    """It means success for a dry run only."""
     sandbox.faults.add(Fault(operation="ImportImage", status=400, code="DRYRUN.SUCCESS", message="m"))
     with pytest.raises(RefusedError) as caught:
         adapters.images(sandbox).import_image(adapters.import_call())

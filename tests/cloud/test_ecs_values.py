@@ -52,7 +52,7 @@ LEGACY = {"OwnerId", "ResourceOwnerAccount", "ResourceOwnerId"}
 
 
 def test_parameters_have_their_documented_names_and_values() -> None:
-    """Under its documented name, with its documented spelling of values."""
+    """The query of a complete call is the expected one."""
     assert import_request(WHOLE).get_query_params() == {
         "RegionId": "cn-hangzhou",
         "ImageName": "web-42",
@@ -141,7 +141,7 @@ def _task(**fields: Any) -> dict[str, Any]:
     ],
 )
 def test_an_undocumented_status_is_unknown_and_its_text_is_kept(text: str, status: TaskStatus) -> None:
-    """An undocumented status is UNKNOWN, and its text is kept."""
+    """Documented statuses are compared ignoring case."""
     task = task_of(_task(TaskStatus=text))
     assert (task.status, task.status_text) == (status, text)
 

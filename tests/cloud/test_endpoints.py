@@ -27,7 +27,7 @@ def test_the_default_endpoints_use_https() -> None:
     ],
 )
 def test_the_endpoint_type_selects_the_endpoint_of_oss(endpoint_type: str, url: str) -> None:
-    """The type chooses among OSS's endpoints."""
+    """The types are internal and accelerate."""
     assert resolve_endpoints("cn-hangzhou", oss_endpoint_type=endpoint_type).oss == url
 
 
@@ -46,7 +46,7 @@ def test_a_bucket_is_not_created_through_the_acceleration_endpoint() -> None:
     ],
 )
 def test_finance_regions_have_irregular_hosts(region: str, public: str, internal: str) -> None:
-    """Their OSS hosts do not follow the rule."""
+    """Their OSS hosts differ from the region."""
     assert resolve_endpoints(region).oss == f"https://{public}.aliyuncs.com"
     assert internal_oss_url(region) == f"https://{internal}.aliyuncs.com"
 
@@ -159,7 +159,7 @@ def test_the_region_is_derived_from_a_location(location: str, region: str) -> No
     ],
 )
 def test_only_loopback_addresses_are_this_machine(url: str, local: bool) -> None:
-    """Only this very machine counts."""
+    """Private addresses and similar names are other machines."""
     assert is_loopback(url) is local
 
 

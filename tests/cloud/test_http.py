@@ -234,7 +234,7 @@ def silent(connection: socket.socket) -> None:
 
 
 def test_a_cancellation_ends_the_wait_for_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Soon, although the answer may take much longer."""
+    """The wait ends within seconds, although the timeout is longer."""
     monkeypatch.setattr(http, "CANCEL_CHECK_S", 0.05)
     cancel = threading.Event()
     with servers.serve(silent) as port:

@@ -37,7 +37,7 @@ def test_the_region_is_read_with_or_without_a_token(tokens: bool) -> None:
 
 
 def test_the_role_of_an_instance_is_read_if_it_has_one() -> None:
-    """An instance with a role names it; one without has none."""
+    """For an instance without a role it is None."""
     with _metadata_service() as port:
         assert metadata.role_here(ON, host="127.0.0.1", port=port) == "builder"
     with _metadata_service(role="") as port:
@@ -45,7 +45,7 @@ def test_the_role_of_an_instance_is_read_if_it_has_one() -> None:
 
 
 def test_without_a_metadata_service_the_region_is_unknown() -> None:
-    """Where nothing listens, this is no instance."""
+    """The port of the service refuses connections."""
     with _metadata_service() as port:
         pass
     assert metadata.region_here(ON, host="127.0.0.1", port=port) is None

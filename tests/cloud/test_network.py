@@ -76,7 +76,7 @@ def test_each_failure_has_its_error(error: Exception, kind: type[AliyunImportErr
 
 @each_row(("text", "expected"), [("certificate has expired", "clock"), ("self-signed", "REQUESTS_CA")])
 def test_an_expired_certificate_and_an_unknown_issuer_have_different_remedies(text: str, expected: str) -> None:
-    """What is to be repaired differs."""
+    """One is the clock, the other the file of certificates."""
     error = exceptions.SSLError(ssl.SSLCertVerificationError(1, f"certificate verify failed: {text}"))
     assert expected in str(network_error(error, service="OSS", operation="GetBucketInfo", url=URL).remedy)
 

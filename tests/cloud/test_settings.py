@@ -88,7 +88,7 @@ def test_the_proxy_of_a_url_follows_the_environment(url: str, environment: dict[
 
 @each_row("variable", CA_VARIABLES)
 def test_each_variable_names_the_file_of_trusted_certificates(variable: str) -> None:
-    """Each of the usual variables names it."""
+    """An empty variable counts as unset."""
     assert ca_bundle({variable: "/etc/ours.pem"}) == "/etc/ours.pem"
     assert ca_bundle({variable: ""}) is None
 

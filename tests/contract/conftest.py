@@ -26,7 +26,7 @@ BUCKET = os.environ.get("ALIYUN_IMPORT_CONTRACT_BUCKET", "")
 
 @dataclass(frozen=True, kw_only=True)
 class Cloud:
-    """The services of one cloud. Objects are made below `prefix`; `sandbox` is None for all but the sandbox."""
+    """The services under test. Objects are created below `prefix`; `sandbox` is None for other services."""
 
     region: str
     bucket: str

@@ -44,8 +44,8 @@ def test_a_small_object_is_written_and_read(cloud: Cloud) -> None:
     assert store.read(key, start=2, length=0) == b""
 
 
-def test_reading_what_does_not_exist(cloud: Cloud) -> None:
-    """A missing object and a range beyond the end are refused, never answered with other bytes."""
+def test_reading_a_missing_object_or_range_is_refused(cloud: Cloud) -> None:
+    """It is never answered with other bytes."""
     store, key = cloud.store, cloud.key("small")
     with pytest.raises(RefusedError) as missing:
         store.read(key)
@@ -64,7 +64,7 @@ def test_an_existing_object_is_replaced(cloud: Cloud) -> None:
 
 
 def test_a_second_deletion_is_no_error(cloud: Cloud) -> None:
-    """Removing what is not there is fine."""
+    """The object is missing afterwards."""
     store, key = cloud.store, cloud.key("small")
     store.put(key, b"x")
     store.delete(key)
@@ -171,7 +171,7 @@ def test_a_base_that_changed_is_not_copied(cloud: Cloud) -> None:
 
 
 def test_complete_overwrites_only_if_requested(cloud: Cloud) -> None:
-    """An existing object refuses the complete unless `overwrite` is set."""
+    """Otherwise an existing object is "object-exists", and is not changed."""
     store, key = cloud.store, cloud.key("disk.raw")
     store.put(key, b"there")
     upload_id = store.start_upload(key)

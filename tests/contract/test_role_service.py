@@ -26,7 +26,7 @@ def test_whoami_returns_account_id_and_arn(cloud: Cloud) -> None:
 
 
 def test_a_missing_role_is_none(cloud: Cloud) -> None:
-    """It is None, which is no error."""
+    """It is no error."""
     assert cloud.roles.role("aliyun-import-contract-nobody") is None
 
 

@@ -119,7 +119,7 @@ def test_every_function_has_at_most_60_lines() -> None:
 
 
 def test_no_folder_has_more_than_20_modules() -> None:
-    """A folder has a bounded number of modules."""
+    """A reader can scan 20 names."""
     crowded = {str(folder): count for folder, count in Counter(path.parent for path in FILES).items()}
     assert {folder: count for folder, count in crowded.items() if count > MAX_SIBLINGS} == {}
 

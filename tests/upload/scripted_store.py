@@ -86,7 +86,7 @@ class ScriptedStore(Partial):  # type: ignore[misc]
         return self.change_object(stored[1]) if stored else None
 
     def content(self, key: str) -> bytes:
-        """Return an object's bytes without a call that is counted."""
+        """Return an object's bytes; the call is not counted."""
         return self.objects[key][0]
 
     def read(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:

@@ -12,7 +12,7 @@ NOW_S = 1_700_000_000.0
 
 
 class Source:
-    """A source of keys that expire after `life_s`, on its own clock; `fault` is raised instead of an answer."""
+    """A source of keys that expire after `valid_s`, on its own clock; `fault` is raised instead of an answer."""
 
     def __init__(self, valid_s: float | None, *, token: str | None = "t") -> None:
         self.now_s = NOW_S
@@ -32,8 +32,8 @@ class Source:
         """Return a cache on the source's clock."""
         return KeyCache(self.read, lambda: self.now_s)
 
-    def advance_to(self, seconds: float, *, step_s: float) -> Iterator[None]:
-        """Let time pass, step by step."""
+    def advance_in_steps(self, seconds: float, *, step_s: float) -> Iterator[None]:
+        """Advance the clock in steps, and yield after each."""
         end_s = self.now_s + seconds
         while self.now_s < end_s:
             self.now_s += step_s
@@ -59,7 +59,7 @@ def test_a_failed_renewal_is_ignored_while_the_keys_are_valid(fault: AliyunImpor
     cache = source.cache()
     cache.get()
     source.fault = fault
-    for _ in source.advance_to(899.0, step_s=1.0):
+    for _ in source.advance_in_steps(899.0, step_s=1.0):
         assert cache.get().key_id == "id-1"
     assert 5 < source.reads < 20
     source.now_s += 21.0
@@ -84,7 +84,7 @@ def test_the_source_of_short_lived_keys_is_read_rarely() -> None:
     """In six hours with keys of 15 minutes it is read once per 675 s, whatever the number of requests."""
     source = Source(900.0)
     cache = source.cache()
-    for _ in source.advance_to(6 * 3600.0, step_s=5.0):
+    for _ in source.advance_in_steps(6 * 3600.0, step_s=5.0):
         assert (cache.get().expires_s or 0) > source.now_s
     assert source.reads == 6 * 3600 // 675
 
@@ -93,7 +93,7 @@ def test_permanent_keys_are_read_once() -> None:
     """Keys without a token do not expire."""
     source = Source(None, token=None)
     cache = source.cache()
-    for _ in source.advance_to(86400.0, step_s=600.0):
+    for _ in source.advance_in_steps(86400.0, step_s=600.0):
         cache.get()
     assert source.reads == 1
 
@@ -106,7 +106,7 @@ def test_temporary_keys_without_an_expiration_are_read_again() -> None:
     source.now_s += 60.0
     assert cache.get().key_id == "id-2"
     source.fault = AccessError("no", code="credentials-failed", remedy=None)
-    for _ in source.advance_to(86400.0, step_s=600.0):
+    for _ in source.advance_in_steps(86400.0, step_s=600.0):
         assert cache.get().key_id == "id-2"
 
 

@@ -122,7 +122,7 @@ def test_an_unsupported_mode_is_named(mode: str, tmp_path: Path) -> None:
 
 
 def test_the_error_of_a_missing_profile_lists_the_existing_ones(tmp_path: Path) -> None:
-    """The error lists those that are."""
+    """Without any profile the error states that there are none."""
     configure(tmp_path, profile("home"), profile("work"))
     with pytest.raises(AccessError) as caught:
         load_credentials(profile="wrok", environment=OFF, home=tmp_path)
@@ -207,7 +207,7 @@ def test_the_region_is_read_from_the_named_or_the_current_profile(tmp_path: Path
 
 @pytest.fixture(scope="module")
 def script_lines(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Run a fresh interpreter, as the vendor's library reads the environment when it is imported; return its lines."""
+    """Return the output of a new interpreter; the vendor's library reads the environment when it is imported."""
     home = tmp_path_factory.mktemp("home")
     program = home / "keys"
     answer = {"mode": "AK", "access_key_id": "outside-id", "access_key_secret": "outside-secret"}
