@@ -1,1 +1,1 @@
-"""Tests of the boot test: its decision over recorded consoles, its parts, and whole boots of tiny guests."""
+"""Tests of the boot test: verdicts on recorded consoles, its parts, and boots of tiny guests."""

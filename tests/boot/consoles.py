@@ -1,4 +1,4 @@
-"""Ends of consoles, as guests write them to a serial port."""
+"""Console output of guests, as written to a serial port."""
 
 from aliyun_import.sandbox.sample import LINE
 

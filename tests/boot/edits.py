@@ -1,4 +1,4 @@
-"""Changes to copies of real disks: of files in their root file system, and of bytes."""
+"""Changes to copies of real disks: to files in the root file system, and to bytes."""
 
 import gzip
 import subprocess
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BIOS, UEFI = "a-mbr-bios.raw", "b-gpt-uefi.raw"
-# The same without cloud-init, with few drivers in the initramfs, and with the network card that it configures: a boot
-# takes a third of the time, and nothing fails in it.
+# The same disks without cloud-init, with few drivers in the initramfs, and with a network card that matches their
+# configuration: a boot takes a third of the time, and nothing fails in it.
 LIGHT, LIGHT_UEFI = "light-bios.raw", "light-uefi.raw"
 WHOLE = {LIGHT: BIOS, LIGHT_UEFI: UEFI}
-# Where the root file system begins.
+# Offset of the root file system.
 ROOT_AT = {BIOS: 2048 * 512, UEFI: 264192 * 512, LIGHT: 2048 * 512, LIGHT_UEFI: 264192 * 512}
 ESP_AT = 2048 * 512
 GRUB, FSTAB = "/boot/grub/grub.cfg", "/etc/fstab"
@@ -24,13 +24,13 @@ _DISK_DRIVERS = ("/drivers/block/", "/drivers/nvme/", "/drivers/scsi/", "/driver
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """A copy of a real disk, to be edited."""
+    """Copy of a real disk."""
 
     path: Path
     kind: str
 
     def run(self, command: str, *, write: bool = False) -> bytes:
-        """Run one command of debugfs on the root file system."""
+        """Run a debugfs command on the root file system, and return its output."""
         program = ["debugfs", *(["-w"] if write else []), "-R", command, f"{self.path}?offset={ROOT_AT[self.kind]}"]
         return subprocess.run(program, check=True, capture_output=True).stdout
 
@@ -39,7 +39,7 @@ class Disk:
         self.run(f"rm {name}", write=True)
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file anew."""
+        """Replace a file."""
         with tempfile.NamedTemporaryFile(dir=self.path.parent) as file:
             file.write(content)
             file.flush()
@@ -47,7 +47,7 @@ class Disk:
             self.run(f"write {file.name} {name}", write=True)
 
     def edit(self, name: str, edit: Callable[[str], str]) -> None:
-        """Replace the text of a file; it has to change."""
+        """Replace the text of a file, and assert that it changes."""
         before = self.run(f"cat {name}").decode()
         assert before, name
         after = edit(before)
@@ -55,7 +55,7 @@ class Disk:
         self.write(name, after.encode())
 
     def named(self, start: str) -> str:
-        """Return the path of the only file in /boot whose name begins so."""
+        """Return the path of the only file in /boot whose name has a prefix."""
         (name,) = [word for word in self.run(f"ls {BOOT}").decode().split() if word.startswith(start)]
         return f"{BOOT}/{name}"
 
@@ -69,20 +69,20 @@ class Disk:
 Change = Callable[[Disk], None]
 
 
-def sub(name: str, old: str, new: str) -> Change:
-    """Return the change of a text in a file."""
+def substituted(name: str, old: str, new: str) -> Change:
+    """Return a change that replaces a text in a file."""
     return lambda disk: disk.edit(name, lambda text: text.replace(old, new))
 
 
 def without_lines(name: str, part: str) -> Change:
-    """Return the removal of the lines that contain a text."""
+    """Return a change that removes the lines that contain a text."""
     return lambda disk: disk.edit(
         name, lambda text: "".join(line for line in text.splitlines(keepends=True) if part not in line)
     )
 
 
 def added(name: str, line: str) -> Change:
-    """Return the addition of a line to a file, which is made if it is not there."""
+    """Return a change that appends a line to a file; it creates the file if needed."""
 
     def change(disk: Disk) -> None:
         before = disk.run(f"cat {name}")
@@ -92,7 +92,7 @@ def added(name: str, line: str) -> Change:
 
 
 def removed(*names: str) -> Change:
-    """Return the removal of files."""
+    """Return a change that removes files."""
 
     def change(disk: Disk) -> None:
         for name in names:
@@ -101,8 +101,8 @@ def removed(*names: str) -> Change:
     return change
 
 
-def both(*changes: Change) -> Change:
-    """Return several changes as one."""
+def combined(*changes: Change) -> Change:
+    """Return a change that makes several changes."""
 
     def change(disk: Disk) -> None:
         for one in changes:
@@ -112,7 +112,7 @@ def both(*changes: Change) -> Change:
 
 
 def debugfs(*commands: str) -> Change:
-    """Return commands of debugfs as a change."""
+    """Return a change that runs debugfs commands."""
 
     def change(disk: Disk) -> None:
         for command in commands:
@@ -122,12 +122,12 @@ def debugfs(*commands: str) -> Change:
 
 
 def zeros(offset: int, length: int) -> Change:
-    """Return zeros at a place of the disk."""
+    """Return a change that overwrites bytes of the disk with zeros."""
     return lambda disk: disk.fill(offset, length)
 
 
 def boot_file(start: str, edit: Callable[[bytes], bytes]) -> Change:
-    """Return the change of a file in /boot."""
+    """Return a change that edits the file in /boot whose name has a prefix."""
 
     def change(disk: Disk) -> None:
         name = disk.named(start)
@@ -136,18 +136,18 @@ def boot_file(start: str, edit: Callable[[bytes], bytes]) -> Change:
     return change
 
 
-def renamed_away(start: str) -> Change:
-    """Return the removal of a file in /boot."""
+def boot_file_removed(start: str) -> Change:
+    """Return a change that removes the file in /boot whose name has a prefix."""
     return lambda disk: disk.remove(disk.named(start))
 
 
 def initramfs_without(drop: Callable[[str], bool]) -> Change:
-    """Return the removal of files of the initramfs."""
+    """Return a change that removes files of the initramfs."""
     return boot_file("initrd.img", lambda data: gzip.compress(filtered(gzip.decompress(data), drop), 1))
 
 
 def filtered(cpio: bytes, drop: Callable[[str], bool]) -> bytes:
-    """Return an archive of cpio, in the form newc, without some files."""
+    """Return a cpio archive of format newc without some files."""
     kept, at = [], 0
     while True:
         fields = [int(cpio[at + 6 + 8 * number : at + 14 + 8 * number], 16) for number in range(13)]
@@ -176,17 +176,17 @@ def is_not_hyper_v(name: str) -> bool:
 
 
 def moved_loader(disk: Disk) -> None:
-    """Move the loader of the removable path to that of the distribution."""
+    """Move the boot loader from the removable path to the path of the distribution."""
     esp = f"{disk.path}@@{ESP_AT}"
     subprocess.run(["mmd", "-i", esp, "::EFI/debian"], check=True)
     subprocess.run(["mmove", "-i", esp, "::EFI/BOOT/BOOTX64.EFI", "::EFI/debian/grubx64.efi"], check=True)
 
 
 def loader_for_arm(disk: Disk) -> None:
-    """Make the only loader one for arm64, by the machine in its header, under the name of x86_64."""
+    """Set the machine type in the header of the boot loader to arm64; the file name stays that for x86_64."""
     esp = f"{disk.path}@@{ESP_AT}"
-    with tempfile.TemporaryDirectory(dir=disk.path.parent) as place:
-        file = Path(place, "loader")
+    with tempfile.TemporaryDirectory(dir=disk.path.parent) as directory:
+        file = Path(directory, "loader")
         subprocess.run(["mcopy", "-i", esp, "::EFI/BOOT/BOOTX64.EFI", file], check=True)
         data = bytearray(file.read_bytes())
         machine_at = int.from_bytes(data[0x3C:0x40], "little") + 4
@@ -196,7 +196,7 @@ def loader_for_arm(disk: Disk) -> None:
 
 
 def arm_kernel(_data: bytes) -> bytes:
-    """Return the beginning of a kernel for arm64."""
+    """Return the header of a kernel for arm64, padded to 1 MiB."""
     return (bytes(0x38) + b"ARMd").ljust(1 << 20, b"\0")
 
 

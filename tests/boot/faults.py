@@ -1,6 +1,6 @@
-"""Real disks with one fault each, what the boot shows of it, and which check warns of it.
+"""Real disks with one fault each, the verdict of the boot test, and the check that finds the fault.
 
-`python -m tests.boot.faults FOLDER WORK [NAME ...]` boots them one after the other, prints what was seen, and saves
+`python -m tests.boot.faults FOLDER WORK [NAME ...]` boots them one after the other, prints the results, and saves
 consoles and screens in WORK.
 """
 
@@ -34,7 +34,8 @@ from tests.boot.edits import (
     added,
     arm_kernel,
     boot_file,
-    both,
+    boot_file_removed,
+    combined,
     debugfs,
     initramfs_without,
     is_not_hyper_v,
@@ -43,8 +44,7 @@ from tests.boot.edits import (
     loader_for_arm,
     moved_loader,
     removed,
-    renamed_away,
-    sub,
+    substituted,
     without_lines,
     zeros,
 )
@@ -52,9 +52,9 @@ from tests.boot.edits import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """A change to a disk, what its boot shows, and the check that says it before.
+    """Change to a disk, the verdict on its boot, and the check that finds it.
 
-    `check` is empty where nothing is wrong, or where the checks can't know it.
+    `check` is empty if nothing is wrong, or if the checks cannot know it.
     """
 
     change: Change
@@ -90,7 +90,7 @@ FAULTS: dict[str, Fault] = {
         check="initramfs-damaged",
     ),
     "initramfs-file-missing": Fault(
-        change=renamed_away("initrd.img"), verdict=Verdict.FAILS, stage=Stage.KERNEL, check="initramfs-missing"
+        change=boot_file_removed("initrd.img"), verdict=Verdict.FAILS, stage=Stage.KERNEL, check="initramfs-missing"
     ),
     "root-on-nvme": Fault(
         change=lambda disk: disk.edit(
@@ -101,21 +101,23 @@ FAULTS: dict[str, Fault] = {
         check="root-device-name",
     ),
     "root-uuid-wrong": Fault(
-        change=sub(GRUB, "root=UUID=11111111", "root=UUID=99999999"),
+        change=substituted(GRUB, "root=UUID=11111111", "root=UUID=99999999"),
         verdict=Verdict.FAILS,
         stage=Stage.INITRAMFS,
         check="root-missing",
     ),
     "root-uuid-wrong-uefi": Fault(
-        change=sub(GRUB, "root=UUID=11111111", "root=UUID=99999999"),
+        change=substituted(GRUB, "root=UUID=11111111", "root=UUID=99999999"),
         verdict=Verdict.FAILS,
         stage=Stage.INITRAMFS,
         check="root-missing",
         disk=LIGHT_UEFI,
     ),
-    "search-uuid-wrong": Fault(change=sub(GRUB, "--set=root 11111111", "--set=root 99999999"), verdict=Verdict.BOOTS),
+    "search-uuid-wrong": Fault(
+        change=substituted(GRUB, "--set=root 11111111", "--set=root 99999999"), verdict=Verdict.BOOTS
+    ),
     "search-uuid-wrong-uefi": Fault(
-        change=sub(GRUB, "--set=root 11111111", "--set=root 99999999"),
+        change=substituted(GRUB, "--set=root 11111111", "--set=root 99999999"),
         verdict=Verdict.BOOTS,
         disk=LIGHT_UEFI,
     ),
@@ -148,11 +150,11 @@ FAULTS: dict[str, Fault] = {
         check="fstab-missing",
     ),
     "fstab-root-wrong": Fault(
-        change=sub(FSTAB, "UUID=11111111", "UUID=99999999"), verdict=Verdict.DEGRADED, check="fstab-missing"
+        change=substituted(FSTAB, "UUID=11111111", "UUID=99999999"), verdict=Verdict.DEGRADED, check="fstab-missing"
     ),
-    "fstab-type-wrong": Fault(change=sub(FSTAB, " / ext4 ", " / xfs "), verdict=Verdict.BOOTS),
+    "fstab-type-wrong": Fault(change=substituted(FSTAB, " / ext4 ", " / xfs "), verdict=Verdict.BOOTS),
     "fstab-esp-wrong": Fault(
-        change=sub(FSTAB, "UUID=AB12-CD34", "UUID=AB12-0000"),
+        change=substituted(FSTAB, "UUID=AB12-CD34", "UUID=AB12-0000"),
         verdict=Verdict.FAILS,
         stage=Stage.SYSTEM,
         check="fstab-missing",
@@ -170,7 +172,7 @@ FAULTS: dict[str, Fault] = {
         change=removed(GRUB), verdict=Verdict.FAILS, stage=Stage.LOADER, check="boot-loader-config"
     ),
     "kernel-missing": Fault(
-        change=renamed_away("vmlinuz"), verdict=Verdict.FAILS, stage=Stage.LOADER, check="kernel-missing"
+        change=boot_file_removed("vmlinuz"), verdict=Verdict.FAILS, stage=Stage.LOADER, check="kernel-missing"
     ),
     "kernel-truncated": Fault(
         change=boot_file("vmlinuz", lambda data: data[: len(data) // 2]),
@@ -210,29 +212,29 @@ FAULTS: dict[str, Fault] = {
         change=removed(f"{SYSTEMD}/system/default.target"), verdict=Verdict.FAILS, stage=Stage.SYSTEM
     ),
     "rescue-target": Fault(
-        change=sub(GRUB, " ro net", " ro systemd.unit=rescue.target net"),
+        change=substituted(GRUB, " ro net", " ro systemd.unit=rescue.target net"),
         verdict=Verdict.FAILS,
         stage=Stage.SYSTEM,
         check="rescue-start",
     ),
     "no-console": Fault(
-        change=both(
-            sub(GRUB, " console=tty0 console=ttyS0,115200n8", ""),
-            sub(GRUB, "serial --unit=0 --speed=115200\nterminal_output console serial\n", ""),
+        change=combined(
+            substituted(GRUB, " console=tty0 console=ttyS0,115200n8", ""),
+            substituted(GRUB, "serial --unit=0 --speed=115200\nterminal_output console serial\n", ""),
         ),
         verdict=Verdict.BOOTS,
     ),
     "no-console-uefi": Fault(
-        change=both(
-            sub(GRUB, " console=tty0 console=ttyS0,115200n8", ""),
-            sub(GRUB, "serial --unit=0 --speed=115200\nterminal_output console serial\n", ""),
+        change=combined(
+            substituted(GRUB, " console=tty0 console=ttyS0,115200n8", ""),
+            substituted(GRUB, "serial --unit=0 --speed=115200\nterminal_output console serial\n", ""),
         ),
         verdict=Verdict.UNPROVEN,
         disk=LIGHT_UEFI,
     ),
     "no-dhcp-client": Fault(change=removed("/usr/sbin/dhclient"), verdict=Verdict.DEGRADED, check="dhcp-client"),
     "network-other-name": Fault(
-        change=sub("/etc/network/interfaces", "eth0", "ens192"),
+        change=substituted("/etc/network/interfaces", "eth0", "ens192"),
         verdict=Verdict.DEGRADED,
         check="network-bound-to-name",
     ),
@@ -271,10 +273,10 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-def made(folder: Path, place: Path, name: str) -> Path:
+def write_faulty_disk(folder: Path, directory: Path, name: str) -> Path:
     """Write the disk of a fault, and return its path."""
     fault = FAULTS[name]
-    path = place / f"{name}.raw"
+    path = directory / f"{name}.raw"
     subprocess.run(["cp", "--sparse=always", folder / WHOLE.get(fault.disk, fault.disk), path], check=True)
     disk = Disk(path, fault.disk)
     if fault.disk in WHOLE:
@@ -286,9 +288,9 @@ def made(folder: Path, place: Path, name: str) -> Path:
 
 
 def booted(path: Path, *, uefi: bool = False, results: Path | None = None) -> tuple[CheckResult, BootTest]:
-    """Check and boot a disk, as virtio alone, for the boot mode that it was made for.
+    """Check a disk, and boot it once with a virtio disk and its boot mode.
 
-    `results` is a path for the console (.log) and the last screen (.png).
+    `results` is the path, without suffix, of the console (.log) and the last screen (.png).
     """
     files = {} if results is None else {"log": results.with_suffix(".log"), "screen": results.with_suffix(".png")}
     checked = aliyun_import.check(path)
@@ -298,17 +300,17 @@ def booted(path: Path, *, uefi: bool = False, results: Path | None = None) -> tu
     return checked, aliyun_import.boot_test(once, options=BootOptions(timeout_s=1200, **files))
 
 
-def _row(folder: Path, place: Path, name: str) -> str:
-    began_s = time.monotonic()
-    path = made(folder, place, name)
-    checked, test = booted(path, uefi="uefi" in FAULTS[name].disk, results=place / name)
+def _row(folder: Path, work: Path, name: str) -> str:
+    started_s = time.monotonic()
+    path = write_faulty_disk(folder, work, name)
+    checked, test = booted(path, uefi="uefi" in FAULTS[name].disk, results=work / name)
     path.unlink()
     found = test.decisive.judgement
     rules = [f"{one.severity}:{one.rule}" for one in checked.findings]
-    return f"{name} | {found.verdict} | {found.stage} | {found.reason} | {rules} | {time.monotonic() - began_s:.0f} s"
+    return f"{name} | {found.verdict} | {found.stage} | {found.reason} | {rules} | {time.monotonic() - started_s:.0f} s"
 
 
 if __name__ == "__main__":
-    source, work, *wanted = sys.argv[1:]
-    for row in map(partial(_row, Path(source), Path(work)), wanted or FAULTS):
+    source, work_dir, *names = sys.argv[1:]
+    for row in map(partial(_row, Path(source), Path(work_dir)), names or FAULTS):
         print(row, flush=True)

@@ -1,4 +1,4 @@
-"""Tests of whole boots of tiny guests in QEMU, under emulation; skipped where QEMU is not installed."""
+"""Tests of boots of tiny guests in QEMU with emulation; skipped if QEMU is not installed."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ DONE = "Cloud-init v. 24.1.3 finished at Sat, 01 Nov 2025 09:00:12 +0000.\r\n"
 
 @pytest.fixture(autouse=True)
 def _emulated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the KVM of this machine out: the tests are the same on every machine."""
+    """Disable KVM, so that the tests are the same on every machine."""
     monkeypatch.setattr(accelerator, "_HOST", {})
     accelerator.choose_accelerator.cache_clear()
 
@@ -42,8 +42,8 @@ def booted(disk: Path, options: BootOptions | None = None, events: list[Event] |
     return aliyun_import.boot_test(aliyun_import.check(disk), options=options, on_event=seen.append)
 
 
-def test_a_disk_is_started_and_never_written(tmp_path: Path) -> None:
-    """The guest writes to its disk and to its console; the file stays as it was, to the last byte."""
+def test_a_disk_is_booted_and_never_written(tmp_path: Path) -> None:
+    """The guest writes to its disk; content and time of modification of the file are unchanged."""
     disk = write_guest(tmp_path / "disk.raw", PANIC)
     before = hashlib.sha256(disk.read_bytes()).hexdigest(), disk.stat().st_mtime_ns
     options = BootOptions(log=tmp_path / "console.log", screen=tmp_path / "screen.png")
@@ -58,16 +58,16 @@ def test_a_disk_is_started_and_never_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.qemu
-def test_a_kvm_that_fails_makes_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What does not succeed with KVM is repeated under emulation: whether KVM is absent, broken, or right."""
+def test_a_failure_under_kvm_is_repeated_with_emulation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the result of the emulation counts."""
     monkeypatch.setattr(run, "choose_accelerator", lambda _architecture: ("kvm", ""))
     test = booted(write_guest(tmp_path / "disk.raw", PANIC))
     assert [(one.machine.accelerator, one.judgement.stage) for one in test.runs] == [("tcg", Stage.KERNEL)]
 
 
 @pytest.mark.qemu
-def test_a_guest_that_comes_up_boots(tmp_path: Path) -> None:
-    """Its last console line is reported on the way."""
+def test_a_guest_that_finishes_its_boot_boots(tmp_path: Path) -> None:
+    """Events report the last line of the console."""
     events: list[Event] = []
     test = booted(write_guest(tmp_path / "disk.raw", DONE), events=events)
     assert test.verdict is Verdict.BOOTS
@@ -75,8 +75,8 @@ def test_a_guest_that_comes_up_boots(tmp_path: Path) -> None:
 
 
 @pytest.mark.qemu
-def test_a_command_exits_with_3_for_a_disk_that_does_not_boot(tmp_path: Path) -> None:
-    """`check --boot` has the verdict as a finding, and the evidence in JSON."""
+def test_check_exits_with_3_for_a_disk_that_does_not_boot(tmp_path: Path) -> None:
+    """`check --boot` has the verdict as a finding, with the evidence in JSON."""
     disk = write_guest(tmp_path / "disk.raw", PANIC)
     program = [sys.executable, "-m", "aliyun_import", "check", "--boot", str(disk), "--skip-check", "nothing-starts"]
     ended = subprocess.run([*program, "--output", "json"], capture_output=True, text=True, timeout=120, check=False)
@@ -89,9 +89,9 @@ def test_a_command_exits_with_3_for_a_disk_that_does_not_boot(tmp_path: Path) ->
 
 @pytest.mark.qemu
 def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
-    """The guest ends with the run; sockets and temporary files are removed, those of a killed run too."""
-    left = Path(f"/tmp/aliyun-import-boot-{2**22 + 1}-of-a-killed-run")
-    left.mkdir()
+    """QEMU, sockets and temporary files are removed, also those of an earlier run that was killed."""
+    leftover = Path(f"/tmp/aliyun-import-boot-{2**22 + 1}-of-a-killed-run")
+    leftover.mkdir()
     before = set(Path("/tmp").glob("aliyun-import-boot-*"))
     cancel = threading.Event()
     disk = write_guest(tmp_path / "disk.raw", "starting\r\n")
@@ -101,25 +101,25 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
             on_event=lambda event: cancel.set() if isinstance(event, BootProgress) else None,
             cancel=cancel,
         )
-    assert set(Path("/tmp").glob("aliyun-import-boot-*")) <= before - {left}
+    assert set(Path("/tmp").glob("aliyun-import-boot-*")) <= before - {leftover}
 
 
 @pytest.mark.qemu
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
-    """QEMU ends with the command; its files and sockets are removed, after SIGKILL by the next boot test."""
+    """QEMU ends with the command. The next boot test removes the files after SIGKILL."""
     disk = write_guest(tmp_path / "disk.raw", "starting\r\n")
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     program = [sys.executable, "-m", "aliyun_import", "check", "--boot", str(disk), "--skip-check", "nothing-starts"]
     environment = {**os.environ, "TMPDIR": str(temporary)}
     with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment) as process:
-        until(lambda: any(map(booted_from, qemu_of(process.pid))))
+        wait_until(lambda: any(map(is_boot_test, qemu_of(process.pid))))
         (guest,) = qemu_of(process.pid)
         process.send_signal(number)
         process.communicate(timeout=60)
     assert process.returncode == (-number if number is signal.SIGKILL else 130)
-    until(lambda: not Path(f"/proc/{guest}").exists())
+    wait_until(lambda: not Path(f"/proc/{guest}").exists())
     if number is signal.SIGKILL:
         booted(write_guest(tmp_path / "other.raw", PANIC))
     assert not list(Path("/tmp").glob(f"aliyun-import-boot-{process.pid}-*"))
@@ -127,28 +127,28 @@ def test_a_signal_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) 
 
 
 def qemu_of(process: int) -> list[int]:
-    """Return the children of a process that are QEMU."""
+    """Return the pids of QEMU among the children of a process."""
     lists = [each.read_text() for each in Path(f"/proc/{process}/task").glob("*/children")]
     children = [int(each) for each in " ".join(lists).split()]
     return [each for each in children if Path(f"/proc/{each}/comm").read_text().startswith("qemu-system")]
 
 
-def booted_from(process: int) -> bool:
-    """Return whether a guest is that of a disk, and not the probe of the accelerator, which has 512 MiB."""
+def is_boot_test(process: int) -> bool:
+    """Return whether QEMU runs a boot test, and not the probe of the accelerator, which has 512 MiB."""
     return b"\x00512\x00" not in Path(f"/proc/{process}/cmdline").read_bytes()
 
 
-def until(holds: Callable[[], bool]) -> None:
-    """Wait until something holds."""
-    until_s = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < until_s, "it did not happen within a minute"
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until a condition is true, for a minute at most."""
+    deadline_s = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline_s, "the condition did not become true"
         time.sleep(0.1)
 
 
 @pytest.mark.qemu
-def test_the_timeout_bounds_a_boot(tmp_path: Path) -> None:
-    """A guest that says nothing more is unproven when the time is over."""
+def test_a_boot_ends_at_the_timeout(tmp_path: Path) -> None:
+    """A guest whose console stops is unproven at the timeout."""
     test = booted(write_guest(tmp_path / "disk.raw", "starting\r\n"), BootOptions(timeout_s=4.0))
     (run,) = test.runs
     assert run.judgement.verdict is Verdict.UNPROVEN
@@ -156,6 +156,6 @@ def test_the_timeout_bounds_a_boot(tmp_path: Path) -> None:
 
 
 @pytest.mark.qemu
-def test_the_probe_runs_under_emulation() -> None:
-    """The disk that tells a KVM that works from one that hangs runs where nothing hangs."""
+def test_the_probe_of_the_accelerator_runs() -> None:
+    """The probe detects a KVM that hangs. It succeeds with emulation."""
     assert accelerator.runs_probe("tcg", Architecture.X86_64)

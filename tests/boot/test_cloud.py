@@ -1,4 +1,4 @@
-"""Tests of the boot test of an image: an instance in the sandbox, on the steered clock."""
+"""Tests of the boot test of an image, with an instance in a sandbox and a steered clock."""
 
 import itertools
 import json
@@ -53,53 +53,53 @@ OPTIONS = CloudBootOptions(vswitch_id=VSWITCH, security_group_id=GROUP)
 
 
 class Killed(BaseException):
-    """The process is dead: nothing that it does afterwards has an effect."""
+    """Simulated kill of the process; later calls have no effect."""
 
 
 @dataclass
-class Fate:
-    """Ends a run at its n-th step, before or after it; a step is a call of a service or a line of the journal."""
+class KillPoint:
+    """Count the steps of a run, and kill it before or after one. A step is a call of a service or the journal."""
 
-    die_at: int = 0
+    number: int = 0
     after: bool = False
     steps: list[str] = field(default_factory=list)
-    is_dead: bool = False
+    is_killed: bool = False
 
-    def around(self, name: str, step: Callable[..., Any]) -> Callable[..., Any]:
-        """Make a step one that may be the last."""
+    def wrap(self, name: str, step: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that counts the call of a step, and may kill the run before or after it."""
 
-        def stepping(*args: Any, **kwargs: Any) -> Any:
-            if self.is_dead:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            if self.is_killed:
                 raise Killed
             self.steps.append(name)
-            is_last = len(self.steps) == self.die_at
-            self.is_dead = is_last and not self.after
-            if self.is_dead:
+            is_last = len(self.steps) == self.number
+            self.is_killed = is_last and not self.after
+            if self.is_killed:
                 raise Killed
             result = step(*args, **kwargs)
             if is_last:
-                self.is_dead = True
+                self.is_killed = True
                 raise Killed
             return result
 
-        return stepping
+        return wrapped
 
 
-class Mortal:
-    """A service, or a journal, whose every call may be the last."""
+class Killable:
+    """Service or journal whose calls are steps of the run."""
 
-    def __init__(self, wrapped: Any, fate: Fate) -> None:
+    def __init__(self, wrapped: Any, kill_point: KillPoint) -> None:
         self._wrapped = wrapped
-        self._fate = fate
+        self._kill_point = kill_point
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._wrapped, name)
-        return self._fate.around(name, found) if callable(found) else found
+        return self._kill_point.wrap(name, found) if callable(found) else found
 
 
 @dataclass
-class Place:
-    """A sandbox with an image, and the directory of the journals."""
+class ImportedImage:
+    """Image in a sandbox, and the directory of the journals of its boot tests."""
 
     sandbox: Sandbox
     image_id: str
@@ -108,35 +108,35 @@ class Place:
     key: AccessKey | None = None
     events: list[Event] = field(default_factory=list)
 
-    def cloud(self, fate: Fate | None = None, context: Context | None = None) -> Cloud:
+    def cloud(self, kill_point: KillPoint | None = None, context: Context | None = None) -> Cloud:
         """Return the services of a run."""
-        fate = fate or Fate()
+        kill_point = kill_point or KillPoint()
         return Cloud(
-            images=Mortal(adapters.images(self.sandbox, key=self.key), fate),
-            instances=Mortal(adapters.instances(self.sandbox, key=self.key), fate),
+            images=Killable(adapters.images(self.sandbox, key=self.key), kill_point),
+            instances=Killable(adapters.instances(self.sandbox, key=self.key), kill_point),
             context=context or Context(clock=self.clock, emit=self.events.append),
-            ending=Mortal(adapters.instances(self.sandbox, key=self.key), fate),
+            ending=Killable(adapters.instances(self.sandbox, key=self.key), kill_point),
             ending_context=Context(clock=self.clock, emit=self.events.append),
             region="cn-hangzhou",
         )
 
     def journal(self) -> Journal:
-        """Open the journal of the test of the image."""
+        """Open the journal of the boot tests of the image."""
         return open_journal(self.directory, {"name": self.image_id})
 
-    def run(
+    def boot_test(
         self,
         options: CloudBootOptions = OPTIONS,
         *,
-        fate: Fate | None = None,
+        kill_point: KillPoint | None = None,
         confirm: Callable[[InstanceOffer], None] = lambda _: None,
         context: Context | None = None,
     ) -> CloudBootTest:
-        """Test the image."""
-        fate = fate or Fate()
+        """Run a boot test of the image."""
+        kill_point = kill_point or KillPoint()
         with self.journal() as journal:
-            mortal: Any = Mortal(journal, fate)
-            return boot_test_image(self.image_id, options, self.cloud(fate, context), mortal, confirm=confirm)
+            killable: Any = Killable(journal, kill_point)
+            return boot_test_image(self.image_id, options, self.cloud(kill_point, context), killable, confirm=confirm)
 
     def instances(self) -> list[Instance]:
         """Return the instances that run now."""
@@ -144,20 +144,20 @@ class Place:
         return list(self.sandbox.state.part(Ecs).instances.values())
 
     def started(self) -> set[str]:
-        """Return the answers to all calls that started an instance."""
+        """Return the responses to all calls that started an instance."""
         tokens = self.sandbox.state.part(Ecs).tokens.values()
         return {json.dumps(one.answer) for one in tokens if "InstanceIdSets" in one.answer}
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    """Start a sandbox, and import an image."""
+def image(tmp_path: Path) -> Iterator[ImportedImage]:
+    """Import an image into a sandbox."""
     settings = Settings(import_s=0.0, image_ready_s=0.0, instance_pending_s=4.0, instance_start_s=4.0)
     with Sandbox.start(tmp_path / "sandbox", settings=settings, clock=Clock(running=False)) as sandbox:
         prepare(sandbox)
         image_id = str(call(sandbox, "ImportImage", DiskDeviceMappings=[mapping()])["ImageId"])
         clock = SandboxClock(sandbox.clock.advance)
-        yield Place(sandbox=sandbox, image_id=image_id, directory=tmp_path / "journals", clock=clock)
+        yield ImportedImage(sandbox=sandbox, image_id=image_id, directory=tmp_path / "journals", clock=clock)
 
 
 @pytest.mark.parametrize(
@@ -172,139 +172,139 @@ def place(tmp_path: Path) -> Iterator[Place]:
         ("silent", Verdict.UNPROVEN),
     ],
 )
-def test_the_console_decides_and_the_instance_is_deleted(place: Place, console: str, verdict: Verdict) -> None:
-    """Each console has its verdict, with the console as evidence; no instance is left."""
-    place.sandbox.state.configure(instance_console=console)
-    test = place.run(CloudBootOptions(vswitch_id=VSWITCH, security_group_id=GROUP, timeout_s=60.0))
+def test_the_console_decides_and_the_instance_is_deleted(image: ImportedImage, console: str, verdict: Verdict) -> None:
+    """The console is the evidence of the verdict."""
+    image.sandbox.state.configure(instance_console=console)
+    test = image.boot_test(CloudBootOptions(vswitch_id=VSWITCH, security_group_id=GROUP, timeout_s=60.0))
     assert test.judgement.verdict is verdict, test.judgement
     assert test.judgement.evidence
     assert "scripted console, no guest ran and the image was not started" in test.judgement.reason
-    assert not place.instances()
+    assert not image.instances()
     assert not test.left_over
 
 
-def test_the_instance_is_the_smallest_without_a_public_address_and_with_a_last_time(place: Place) -> None:
-    """It is offered before it is started, and is tagged; the service releases it within 45 minutes."""
+def test_the_instance_is_small_has_no_public_address_and_is_released(image: ImportedImage) -> None:
+    """It is confirmed before its start, and tagged; ECS releases it within 45 minutes."""
     offers: list[InstanceOffer] = []
 
     def confirm(offer: InstanceOffer) -> None:
-        assert not place.instances()
+        assert not image.instances()
         offers.append(offer)
 
     with pytest.raises(Killed):
-        place.run(fate=_after_start(), confirm=confirm)
-    (instance,) = place.instances()
+        image.boot_test(kill_point=_after_start(), confirm=confirm)
+    (instance,) = image.instances()
     assert offers[-1].instance_type.name == instance.instance_type == "ecs.t6-c1m1.large"
     assert offers[-1].zone == instance.zone == "cn-hangzhou-a"
     assert "import-boot-test" in instance.tags
-    (sent,) = [one.target for one in place.sandbox.requests.entries("RunInstances") if "DryRun" not in one.target]
+    (sent,) = [one.target for one in image.sandbox.requests.entries("RunInstances") if "DryRun" not in one.target]
     assert "InternetMaxBandwidthOut=0" in sent
     assert instance.auto_release_s is not None
     assert 30 * 60 <= instance.auto_release_s - instance.created_s <= 45 * 60
 
 
-def test_what_is_not_confirmed_is_not_started(place: Place) -> None:
-    """A refusal ends the run before anything costs."""
+def test_a_declined_offer_starts_no_instance(image: ImportedImage) -> None:
+    """The run ends before the instance is started."""
 
     def confirm(offer: InstanceOffer) -> None:
         raise Interrupted("No.", code="interrupted", remedy=None)
 
     with pytest.raises(Interrupted):
-        place.run(confirm=confirm)
-    assert not place.started()
+        image.boot_test(confirm=confirm)
+    assert not image.started()
 
 
-# The steps that change something. Killed before another step, a run leaves what it leaves killed before the next of
-# these, and killed after a step what it leaves killed before the next one.
+# Steps that change the state. A kill before another step leaves the same state as a kill before the next of these.
+# A kill after a step leaves the same state as a kill before the next step.
 CHANGES = ("run_instance", "write", "delete_instance")
 
 
-def killed_runs(place: Place, *, at_reads: bool) -> Iterator[Fate]:
-    """Kill runs, one before each step that changes something, or before each step."""
-    whole = Fate()
-    place.run(fate=whole)
+def killed_runs(image: ImportedImage, *, at_reads: bool) -> Iterator[KillPoint]:
+    """Kill one run before each step, or only before each step that changes the state; yield after each kill."""
+    whole = KillPoint()
+    image.boot_test(kill_point=whole)
     assert [name for name in whole.steps if name in CHANGES] == [
         "run_instance", "write", "run_instance", "write", "write", "write", "delete_instance", "write"
     ]  # fmt: skip
     for number, name in enumerate(whole.steps, 1):
         if at_reads or name in CHANGES:
-            fate = Fate(die_at=number)
+            kill_point = KillPoint(number=number)
             with pytest.raises(Killed):
-                place.run(fate=fate)
-            yield fate
+                image.boot_test(kill_point=kill_point)
+            yield kill_point
 
 
 @pytest.mark.parametrize("at_reads", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_killed_at_any_step_it_is_continued_or_ended(place: Place, at_reads: bool) -> None:
-    """Run again, there is never a second instance beside the first, and none at the end; the verdict is the same.
+def test_a_boot_test_killed_at_any_step_is_resumed_or_repeated(image: ImportedImage, at_reads: bool) -> None:
+    """There are never two instances at once, none is left at the end, and the verdict is the same.
 
-    Nor does an instance outlive its release if nobody runs the command again: it has its time from the start.
+    An instance has its release time from the start, so it ends also if the command is not repeated.
     """
-    for started, fate in enumerate(killed_runs(place, at_reads=at_reads), 2):
-        left = place.instances()
-        assert len(left) <= 1, fate.steps
-        assert all((one.auto_release_s or math.inf) <= one.created_s + 46 * 60 for one in left), fate.steps
-        assert place.run().judgement.verdict is Verdict.BOOTS, fate.steps
-        assert not place.instances(), fate.steps
-        assert len(place.started()) == started, fate.steps
+    for started, kill_point in enumerate(killed_runs(image, at_reads=at_reads), 2):
+        left = image.instances()
+        assert len(left) <= 1, kill_point.steps
+        assert all((one.auto_release_s or math.inf) <= one.created_s + 46 * 60 for one in left), kill_point.steps
+        assert image.boot_test().judgement.verdict is Verdict.BOOTS, kill_point.steps
+        assert not image.instances(), kill_point.steps
+        assert len(image.started()) == started, kill_point.steps
 
 
-def test_an_instance_that_was_released_is_not_waited_for(place: Place) -> None:
-    """Long after a kill, the same command starts an instance of its own."""
+def test_an_instance_that_was_released_is_not_waited_for(image: ImportedImage) -> None:
+    """After the release of the first instance, the same command starts another one."""
     with pytest.raises(Killed):
-        place.run(fate=_after_start())
-    assert place.instances()
-    place.clock.sleep(46 * 60)
-    assert not place.instances()
-    assert place.run().judgement.verdict is Verdict.BOOTS
-    assert len(place.started()) == 2
-    assert not place.instances()
+        image.boot_test(kill_point=_after_start())
+    assert image.instances()
+    image.clock.sleep(46 * 60)
+    assert not image.instances()
+    assert image.boot_test().judgement.verdict is Verdict.BOOTS
+    assert len(image.started()) == 2
+    assert not image.instances()
 
 
-def test_another_network_is_another_test(place: Place) -> None:
-    """The instance of a killed test in another vSwitch is deleted, not continued with."""
+def test_an_instance_in_another_network_is_not_reused(image: ImportedImage) -> None:
+    """The instance of a killed run in another vSwitch is deleted."""
     with pytest.raises(Killed):
-        place.run(fate=_after_start())
-    (first,) = place.instances()
+        image.boot_test(kill_point=_after_start())
+    (first,) = image.instances()
     other = CloudBootOptions(vswitch_id="vsw-sandbox-cn-hangzhou-b", security_group_id=GROUP)
-    test = place.run(other)
+    test = image.boot_test(other)
     assert test.instance_id != first.id
-    assert not place.instances()
+    assert not image.instances()
 
 
-def _after_start() -> Fate:
-    class AfterStart(Fate):
-        def around(self, name: str, step: Callable[..., Any]) -> Callable[..., Any]:
+def _after_start() -> KillPoint:
+    class AfterStart(KillPoint):
+        def wrap(self, name: str, step: Callable[..., Any]) -> Callable[..., Any]:
             if name == "run_instance":
-                self.die_at = len(self.steps) + (1 if "write" in self.steps else 0)
-            return super().around(name, step)
+                self.number = len(self.steps) + (1 if "write" in self.steps else 0)
+            return super().wrap(name, step)
 
     return AfterStart(after=True)
 
 
-def test_cancelled_it_deletes_the_instance(place: Place) -> None:
-    """Ctrl-C ends the wait, and the instance with it."""
-    context = steered_context(place.sandbox)
+def test_an_interrupt_deletes_the_instance(image: ImportedImage) -> None:
+    """Ctrl-C ends the wait and deletes the instance."""
+    context = steered_context(image.sandbox)
 
     def emit(event: Event) -> None:
-        if place.instances():
+        if image.instances():
             context.cancel.set()
 
     cancelled = Context(clock=context.clock, emit=emit, cancel=context.cancel)
     with pytest.raises(Interrupted):
-        place.run(context=cancelled)
-    assert place.started()
-    assert not place.instances()
+        image.boot_test(context=cancelled)
+    assert image.started()
+    assert not image.instances()
 
 
-def test_a_sold_out_type_makes_way_for_the_next(place: Place) -> None:
-    """What is not in stock is not asked for; nothing in stock is a refusal that says what to do."""
-    place.sandbox.state.configure(instance_types_sold_out=("ecs.t6-c1m1.large",))
-    assert place.run().instance_type == "ecs.g6.large"
+def test_a_sold_out_type_is_replaced_by_the_next(image: ImportedImage) -> None:
+    """If no type is in stock, the remedy names --vswitch."""
+    image.sandbox.state.configure(instance_types_sold_out=("ecs.t6-c1m1.large",))
+    assert image.boot_test().instance_type == "ecs.g6.large"
     sold_out = ("ecs.t6-c1m1.large", "ecs.g6.large", "ecs.g7.large", "ecs.g9i.large")
-    place.sandbox.state.configure(instance_types_sold_out=sold_out)
+    image.sandbox.state.configure(instance_types_sold_out=sold_out)
     with pytest.raises(InstanceTypeUnavailable, match="cn-hangzhou-a") as caught:
-        place.run()
+        image.boot_test()
     assert "--vswitch" in (caught.value.remedy or "")
 
 
@@ -316,97 +316,97 @@ def test_a_sold_out_type_makes_way_for_the_next(place: Place) -> None:
         (CloudBootOptions(vswitch_id=VSWITCH, security_group_id="sg-sandbox2-cn-hangzhou"), "request-invalid"),
     ],
 )
-def test_a_network_that_is_none_is_refused_before_it_is_asked(
-    place: Place, options: CloudBootOptions, code: str
+def test_an_invalid_network_is_refused_before_the_question(
+    image: ImportedImage, options: CloudBootOptions, code: str
 ) -> None:
-    """A dry run asks the service first."""
+    """A dry run of RunInstances comes first."""
     with pytest.raises(RefusedError) as caught:
-        place.run(options, confirm=lambda _: pytest.fail("asked"))
+        image.boot_test(options, confirm=lambda _: pytest.fail("confirm was called"))
     assert caught.value.code == code
     assert re.search("--vswitch|--security-group", caught.value.remedy or "")
 
 
-def test_an_image_that_is_not_there_is_refused(place: Place) -> None:
-    """Nothing is started of it."""
-    place.image_id = "m-none"
+def test_a_missing_image_is_refused(image: ImportedImage) -> None:
+    """No instance is started."""
+    image.image_id = "m-none"
     with pytest.raises(RefusedError, match="m-none") as caught:
-        place.run()
+        image.boot_test()
     assert caught.value.code == "image-missing"
 
 
-def test_the_policy_for_boot_tests_is_enough(place: Place, tmp_path: Path) -> None:
-    """A user with this policy and no other tests an image, and saves the screen."""
+def test_the_policy_for_boot_tests_is_sufficient(image: ImportedImage, tmp_path: Path) -> None:
+    """A user with this policy alone can run a boot test and save the screen."""
     policy = json.dumps(boot_test_policy())
-    place.key = place.sandbox.state.add_key(AccessKey(id="K", secret="s", principal="user/b", policies=(policy,)))
+    image.key = image.sandbox.state.add_key(AccessKey(id="K", secret="s", principal="user/b", policies=(policy,)))
     screen = tmp_path / "screen.jpg"
-    test = place.run(CloudBootOptions(vswitch_id=VSWITCH, security_group_id=GROUP, screen=screen))
+    test = image.boot_test(CloudBootOptions(vswitch_id=VSWITCH, security_group_id=GROUP, screen=screen))
     assert test.judgement.verdict is Verdict.BOOTS
     assert screen.stat().st_size
-    assert not place.instances()
+    assert not image.instances()
 
 
-def test_windows_is_unproven(place: Place) -> None:
-    """ECS offers no console of Windows, and silence is no failure."""
+def test_windows_is_unproven(image: ImportedImage) -> None:
+    """ECS has no console output of Windows."""
     fields: dict[str, Any] = {"Platform": "Windows Server 2022", "ImageName": "windows"}
-    place.image_id = str(call(place.sandbox, "ImportImage", DiskDeviceMappings=[mapping()], **fields)["ImageId"])
-    test = place.run()
+    image.image_id = str(call(image.sandbox, "ImportImage", DiskDeviceMappings=[mapping()], **fields)["ImageId"])
+    test = image.boot_test()
     assert test.judgement.verdict is Verdict.UNPROVEN
     assert "no console" in test.judgement.reason
-    assert not place.instances()
+    assert not image.instances()
 
 
-class Losing(Mortal):
-    """A service whose answer to RunInstances is lost; `is_listed`: the instance is listed at once."""
+class LostResponse(Killable):
+    """Service that loses the response to RunInstances. With `is_listed` the instance is listed at once."""
 
     is_listed = True
 
     def run_instance(self, order: InstanceCall) -> str:
-        """Start the instance, and lose the answer."""
+        """Start the instance, and raise TransientError."""
         instance_id = str(self._wrapped.run_instance(order))
         if not order.dry_run:
             raise TransientError(f"{instance_id} is lost.", code="connection-lost", remedy=None)
         return instance_id
 
     def instances(self, *, tags: Mapping[str, str]) -> tuple[object, ...]:
-        """List the instances, later."""
+        """List the instances if `is_listed`."""
         return tuple(self._wrapped.instances(tags=tags)) if self.is_listed else ()
 
 
 @pytest.mark.parametrize("is_listed", [True, False])
-def test_a_lost_answer_starts_no_second_instance(place: Place, is_listed: bool) -> None:
-    """An instance that is listed is deleted at once; one that is not yet is the one of the next run."""
-    cloud = place.cloud()
-    losing: Any = Losing(adapters.instances(place.sandbox), Fate())
-    losing.is_listed = is_listed
+def test_a_lost_response_starts_no_second_instance(image: ImportedImage, is_listed: bool) -> None:
+    """A listed instance is deleted at once; one that is not listed yet is used by the next run."""
+    cloud = image.cloud()
+    lost_response: Any = LostResponse(adapters.instances(image.sandbox), KillPoint())
+    lost_response.is_listed = is_listed
     lost = Cloud(
         images=cloud.images,
-        instances=losing,
+        instances=lost_response,
         context=cloud.context,
-        ending=losing,
+        ending=lost_response,
         ending_context=cloud.ending_context,
         region="cn-hangzhou",
     )
-    with place.journal() as journal, pytest.raises(TransientError, match="is lost"):
-        boot_test_image(place.image_id, OPTIONS, lost, journal, confirm=lambda _: None)
-    assert len(place.instances()) == (0 if is_listed else 1)
-    assert [one.code for one in place.events if isinstance(one, Warned)] == ([] if is_listed else ["instance-left"])
-    first = [one.id for one in place.instances()]
-    test = place.run()
+    with image.journal() as journal, pytest.raises(TransientError, match="is lost"):
+        boot_test_image(image.image_id, OPTIONS, lost, journal, confirm=lambda _: None)
+    assert len(image.instances()) == (0 if is_listed else 1)
+    assert [one.code for one in image.events if isinstance(one, Warned)] == ([] if is_listed else ["instance-left"])
+    first = [one.id for one in image.instances()]
+    test = image.boot_test()
     assert test.judgement.verdict is Verdict.BOOTS
     assert is_listed or [test.instance_id] == first
-    assert not place.instances()
+    assert not image.instances()
 
 
-def test_an_instance_that_cannot_be_deleted_is_named(place: Place) -> None:
-    """The verdict is kept; the warning names the instance and when it is released."""
-    cloud = place.cloud()
+def test_an_instance_that_cannot_be_deleted_is_named(image: ImportedImage) -> None:
+    """The verdict is returned; a warning has the instance and the time of its release."""
+    cloud = image.cloud()
 
-    class Denied(Mortal):
+    class Denied(Killable):
         def delete_instance(self, instance_id: str) -> None:
             raise RefusedError(f"{instance_id}: no.", code="no-right", remedy=None)
 
-    denied = Denied(adapters.instances(place.sandbox), Fate())
-    with place.journal() as journal:
+    denied = Denied(adapters.instances(image.sandbox), KillPoint())
+    with image.journal() as journal:
         stuck = Cloud(
             images=cloud.images,
             instances=cloud.instances,
@@ -415,47 +415,47 @@ def test_an_instance_that_cannot_be_deleted_is_named(place: Place) -> None:
             ending_context=cloud.ending_context,
             region="cn-hangzhou",
         )
-        test = boot_test_image(place.image_id, OPTIONS, stuck, journal, confirm=lambda _: None)
-    (left,) = place.instances()
+        test = boot_test_image(image.image_id, OPTIONS, stuck, journal, confirm=lambda _: None)
+    (left,) = image.instances()
     assert test.judgement.verdict is Verdict.BOOTS
     assert test.left_over == left.id
-    (warning,) = [one for one in place.events if isinstance(one, Warned)]
+    (warning,) = [one for one in image.events if isinstance(one, Warned)]
     assert warning.code == "instance-left"
     assert left.id in warning.message
     assert "releases it at 20" in (warning.remedy or "")
-    place.run()
-    assert not place.instances(), "the next run deletes it"
+    image.boot_test()
+    assert not image.instances(), "the next run deletes it"
 
 
-def test_console_and_screen_are_saved(place: Place, tmp_path: Path) -> None:
-    """The whole console as it is, and the picture of the service."""
+def test_console_and_screen_are_saved(image: ImportedImage, tmp_path: Path) -> None:
+    """The complete console, and the image from ECS."""
     log, screen = tmp_path / "console.log", tmp_path / "screen.jpg"
-    place.run(CloudBootOptions(vswitch_id=VSWITCH, security_group_id=GROUP, log=log, screen=screen))
+    image.boot_test(CloudBootOptions(vswitch_id=VSWITCH, security_group_id=GROUP, log=log, screen=screen))
     assert "no guest ran" in log.read_text()
     assert screen.read_bytes().startswith(b"\xff\xd8")
 
 
 @pytest.mark.parametrize("option", ["log", "screen"])
-def test_a_file_that_cannot_be_written_is_refused_before_anything_costs(
-    place: Place, tmp_path: Path, option: str
+def test_a_file_that_cannot_be_written_is_refused_before_the_start(
+    image: ImportedImage, tmp_path: Path, option: str
 ) -> None:
-    """The verdict is paid for, so where it goes is known first."""
+    """No instance is started."""
     files: dict[str, Any] = {option: tmp_path / "missing" / "file"}
     with pytest.raises(LocalStateError) as caught:
-        place.run(CloudBootOptions(vswitch_id=VSWITCH, security_group_id=GROUP, **files))
+        image.boot_test(CloudBootOptions(vswitch_id=VSWITCH, security_group_id=GROUP, **files))
     assert caught.value.code == "file-unwritable"
-    assert not place.started()
+    assert not image.started()
 
 
-def test_a_full_disk_does_not_hide_the_verdict(place: Place) -> None:
-    """What can't be saved is a warning."""
+def test_a_full_disk_is_a_warning(image: ImportedImage) -> None:
+    """The verdict is returned."""
     full = CloudBootOptions(vswitch_id=VSWITCH, security_group_id=GROUP, log=Path("/dev/full"))
-    assert place.run(full).judgement.verdict is Verdict.BOOTS
-    assert [one.code for one in place.events if isinstance(one, Warned)] == ["file-unwritable"]
+    assert image.boot_test(full).judgement.verdict is Verdict.BOOTS
+    assert [one.code for one in image.events if isinstance(one, Warned)] == ["file-unwritable"]
 
 
-def test_small_types_come_first_and_special_hardware_not_at_all() -> None:
-    """Sizes decide, then the name."""
+def test_instance_types_are_sorted_by_size() -> None:
+    """Then by name. Types with special hardware are left out."""
     types = tuple(
         InstanceType(name=name, processors=processors, memory_gib=memory)
         for name, processors, memory in (
@@ -469,8 +469,8 @@ def test_small_types_come_first_and_special_hardware_not_at_all() -> None:
     assert smallest(types, frozenset()) == []
 
 
-def test_the_system_disk_holds_the_image() -> None:
-    """A category that is too small is not taken."""
+def test_the_category_of_the_system_disk_fits_the_image() -> None:
+    """Categories that are too small are not chosen."""
     disks = (
         SystemDisk(category="cloud_essd", min_gib=20, max_gib=40),
         SystemDisk(category="cloud_efficiency", min_gib=20, max_gib=2048),
@@ -479,20 +479,20 @@ def test_the_system_disk_holds_the_image() -> None:
 
 
 @pytest.fixture
-def command(place: Place, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+def command(image: ImportedImage, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Return a function that runs the command on the steered clock, and returns its exit code."""
 
     def steered(*, emit: Any = None, cancel: Any = None) -> Context:
-        clock = SandboxClock(place.sandbox.clock.advance, cancel=cancel)
+        clock = SandboxClock(image.sandbox.clock.advance, cancel=cancel)
         return Context(clock=clock, emit=emit, **({"cancel": cancel} if cancel else {}))
 
     monkeypatch.setattr(boot_tests, "system_context", steered)
-    for name, value in place.sandbox.environment().items():
+    for name, value in image.sandbox.environment().items():
         monkeypatch.setenv(name, value)
 
     def run(*arguments: str) -> int:
-        words = ["image", "boot-test", place.image_id, "--vswitch", VSWITCH, "--security-group", GROUP]
-        words += ["--state-dir", str(place.directory), "--region", "cn-hangzhou", *arguments]
+        words = ["image", "boot-test", image.image_id, "--vswitch", VSWITCH, "--security-group", GROUP]
+        words += ["--state-dir", str(image.directory), "--region", "cn-hangzhou", *arguments]
         return int(app.main(words, standalone_mode=False))
 
     return run
@@ -500,20 +500,22 @@ def command(place: Place, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]
 
 @pytest.mark.parametrize(("console", "exit_code"), [("boots", 0), ("panic", 7), ("silent", 0)])
 def test_the_command_has_the_exit_code_of_the_verdict(
-    place: Place, command: Callable[..., int], console: str, exit_code: int, capsys: pytest.CaptureFixture[str]
+    image: ImportedImage, command: Callable[..., int], console: str, exit_code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Only an image that does not boot is a failure; JSON has the verdict and the evidence."""
-    place.sandbox.state.configure(instance_console=console)
+    """Only an image that does not boot is a failure. JSON has instance type and evidence."""
+    image.sandbox.state.configure(instance_console=console)
     assert command("--yes", "--output", "json", "--boot-timeout", "60") == exit_code
     document = json.loads(capsys.readouterr().out)
     assert document["command"] == "image boot-test"
     assert document["instance_type"] == "ecs.t6-c1m1.large"
     assert document["evidence"]
-    assert not place.instances()
+    assert not image.instances()
 
 
-def test_the_command_says_what_it_saw(command: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
-    """For people: the verdict, the type and how long it took; before it, when the instance ends."""
+def test_the_command_prints_verdict_type_and_time(
+    command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before the start it prints who pays and the maximum time."""
     assert command("--yes") == 0
     shown = capsys.readouterr()
     assert " boots after " in shown.out
@@ -522,47 +524,47 @@ def test_the_command_says_what_it_saw(command: Callable[..., int], capsys: pytes
     assert "for 45 minutes at most" in shown.err
 
 
-def test_without_a_terminal_it_asks_nobody(place: Place, command: Callable[..., int]) -> None:
-    """A script says --yes; nothing is started without it."""
+def test_without_a_terminal_the_command_needs_yes(image: ImportedImage, command: Callable[..., int]) -> None:
+    """Without --yes no instance is started."""
     with pytest.raises(click.UsageError, match="--yes"):
         command()
-    assert not place.started()
+    assert not image.started()
 
 
 @pytest.mark.parametrize(("answer", "starts"), [("y\n", True), ("Yes\n", True), ("n\n", False), ("\n", False)])
-def test_at_a_terminal_it_asks(
-    place: Place,
+def test_at_a_terminal_the_command_asks_a_question(
+    image: ImportedImage,
     command: Callable[..., int],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     answer: str,
     starts: bool,
 ) -> None:
-    """Only a yes starts the instance; what it costs is said in the question."""
+    """Only a yes starts the instance. The question has the maximum time."""
     terminal, end = pty.openpty()
     with os.fdopen(end) as stdin, os.fdopen(terminal, "wb", buffering=0) as keyboard:
         monkeypatch.setattr("sys.stdin", stdin)
         keyboard.write(answer.encode())
         assert command() == (0 if starts else 130)
-    assert bool(place.started()) is starts
+    assert bool(image.started()) is starts
     assert "for 45 minutes at most. Start it? [y/N]" in capsys.readouterr().err
 
 
-def tag(place: Place, *names: str) -> None:
-    """Give vSwitches and security groups the tag of boot tests, of any value."""
-    networks = place.sandbox.state.part(Ecs).networks
-    account_id = place.sandbox.access_key.account_id
+def tag(image: ImportedImage, *names: str) -> None:
+    """Add the tag of boot tests to vSwitches and security groups."""
+    networks = image.sandbox.state.part(Ecs).networks
+    account_id = image.sandbox.access_key.account_id
     for name in names:
         networks[account_id, name] = Network(id=name, tags={"import-boot-test": "yes"})
 
 
-def test_a_tagged_network_need_not_be_given(place: Place) -> None:
-    """The only vSwitch and the only security group with the tag are taken, or the one in the VPC of what is given."""
-    tag(place, "vsw-sandbox-cn-hangzhou-b", GROUP, "sg-sandbox2-cn-hangzhou")
+def test_a_tagged_network_is_the_default(image: ImportedImage) -> None:
+    """The only vSwitch and security group with the tag, or those in the VPC of the given option."""
+    tag(image, "vsw-sandbox-cn-hangzhou-b", GROUP, "sg-sandbox2-cn-hangzhou")
     offers: list[InstanceOffer] = []
-    place.run(CloudBootOptions(), confirm=offers.append)
-    place.run(CloudBootOptions(vswitch_id="vsw-sandbox2-cn-hangzhou-a"), confirm=offers.append)
-    place.run(CloudBootOptions(security_group_id=GROUP), confirm=offers.append)
+    image.boot_test(CloudBootOptions(), confirm=offers.append)
+    image.boot_test(CloudBootOptions(vswitch_id="vsw-sandbox2-cn-hangzhou-a"), confirm=offers.append)
+    image.boot_test(CloudBootOptions(security_group_id=GROUP), confirm=offers.append)
     assert [(one.vswitch_id, one.security_group_id) for one in offers] == [
         ("vsw-sandbox-cn-hangzhou-b", GROUP),
         ("vsw-sandbox2-cn-hangzhou-a", "sg-sandbox2-cn-hangzhou"),
@@ -571,7 +573,7 @@ def test_a_tagged_network_need_not_be_given(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tagged", "options", "says"),
+    ("tagged", "options", "message"),
     [
         ((), {}, "No vSwitch and no security group in cn-hangzhou has the tag import-boot-test"),
         ((VSWITCH,), {}, "No security group in cn-hangzhou"),
@@ -580,72 +582,77 @@ def test_a_tagged_network_need_not_be_given(place: Place) -> None:
         ((GROUP,), {"vswitch_id": "vsw-sandbox2-cn-hangzhou-a"}, "is in vpc-sandbox2-cn-hangzhou"),
     ],
 )
-def test_a_network_that_is_not_clear_is_asked_for(
-    place: Place, tagged: tuple[str, ...], options: dict[str, Any], says: str
+def test_an_ambiguous_or_missing_network_is_refused(
+    image: ImportedImage, tagged: tuple[str, ...], options: dict[str, Any], message: str
 ) -> None:
-    """Nothing is guessed: the error names the options, and how to tag."""
-    tag(place, *tagged)
-    with pytest.raises(RefusedError, match=says) as caught:
-        place.run(CloudBootOptions(**options), confirm=lambda _: pytest.fail("asked"))
+    """The error has the options, and the command that adds the tag."""
+    tag(image, *tagged)
+    with pytest.raises(RefusedError, match=message) as caught:
+        image.boot_test(CloudBootOptions(**options), confirm=lambda _: pytest.fail("confirm was called"))
     assert re.search("--vswitch|--security-group", caught.value.remedy or "")
     assert caught.value.code != "boot-network-missing" or len(tagged) > 1 or "TagResources" in str(caught.value.remedy)
-    assert not place.started()
+    assert not image.started()
 
 
-def test_the_expected_instance_is_known_before_the_image(place: Place) -> None:
-    """Network, stock and the right to start instances are asked for; nothing is started."""
-    offer = expected_offer(OPTIONS, place.cloud(), architecture="x86_64", has_nvme=False, size_gib=30)
+def test_the_expected_instance_is_determined_without_the_image(image: ImportedImage) -> None:
+    """Network, stock and permissions are checked; no instance is started."""
+    offer = expected_offer(OPTIONS, image.cloud(), architecture="x86_64", has_nvme=False, size_gib=30)
     assert (offer.instance_type.name, offer.zone, offer.disk_gib) == ("ecs.t6-c1m1.large", "cn-hangzhou-a", 30)
-    arm = expected_offer(OPTIONS, place.cloud(), architecture="arm64", has_nvme=True, size_gib=None)
+    arm = expected_offer(OPTIONS, image.cloud(), architecture="arm64", has_nvme=True, size_gib=None)
     assert (arm.instance_type.name, arm.disk_gib) == ("ecs.g8y.large", 20)
-    place.sandbox.state.configure(instance_types_sold_out=("ecs.t6-c1m1.large", "ecs.g6.large", "ecs.g7.large"))
+    image.sandbox.state.configure(instance_types_sold_out=("ecs.t6-c1m1.large", "ecs.g6.large", "ecs.g7.large"))
     with pytest.raises(InstanceTypeUnavailable, match="cn-hangzhou-a"):
-        expected_offer(OPTIONS, place.cloud(), architecture="x86_64", has_nvme=False, size_gib=None)
+        expected_offer(OPTIONS, image.cloud(), architecture="x86_64", has_nvme=False, size_gib=None)
     denied = AccessKey(id="D", secret="s", principal="user/d", denied=frozenset({"ecs:RunInstances"}))
-    place.key = place.sandbox.state.add_key(denied)
+    image.key = image.sandbox.state.add_key(denied)
     with pytest.raises(AccessError) as caught:
-        expected_offer(OPTIONS, place.cloud(), architecture="arm64", has_nvme=True, size_gib=None)
+        expected_offer(OPTIONS, image.cloud(), architecture="arm64", has_nvme=True, size_gib=None)
     assert "ecs:RunInstances; `aliyun-import role policy --for boot-test` prints" in (caught.value.remedy or "")
-    assert not place.started()
+    assert not image.started()
 
 
-def test_progress_moves_every_second_in_each_phase(place: Place) -> None:
-    """The time, the phase, and the last line of the console."""
-    place.run()
-    shown = [one for one in place.events if isinstance(one, BootProgress)]
+def test_progress_is_reported_every_second_in_each_phase(image: ImportedImage) -> None:
+    """With the elapsed time and the last line of the console."""
+    image.boot_test()
+    shown = [one for one in image.events if isinstance(one, BootProgress)]
     assert list(dict.fromkeys(one.phase for one in shown)) == ["creating", "starting", "booting"]
     assert all(later.elapsed_s - one.elapsed_s < 1.5 for one, later in itertools.pairwise(shown))
     assert shown[0].line == ""
     assert shown[-1].line.startswith("sandbox login:")
 
 
-def test_the_deletion_shows_progress(place: Place) -> None:
-    """An instance that is being created can't be deleted yet; the wait for it is shown."""
-    place.sandbox.state.configure(instance_pending_s=60.0)
-    context = steered_context(place.sandbox)
+def test_the_deletion_reports_progress(image: ImportedImage) -> None:
+    """An instance that is being created cannot be deleted yet, so the run waits."""
+    image.sandbox.state.configure(instance_pending_s=60.0)
+    context = steered_context(image.sandbox)
 
     def emit(event: Event) -> None:
         if isinstance(event, BootProgress):
             context.cancel.set()
 
     with pytest.raises(Interrupted):
-        place.run(context=Context(clock=context.clock, emit=emit, cancel=context.cancel))
-    shown = [one for one in place.events if isinstance(one, BootProgress)]
+        image.boot_test(context=Context(clock=context.clock, emit=emit, cancel=context.cancel))
+    shown = [one for one in image.events if isinstance(one, BootProgress)]
     assert {one.phase for one in shown} == {"deleting"}
     assert len(shown) > 30
-    assert not place.instances()
+    assert not image.instances()
 
 
-def test_a_verdict_is_not_sought_again_without_need(place: Place) -> None:
-    """Known without `repeat`, the verdict is that of the journal, with its evidence; the command tests again."""
-    place.sandbox.state.configure(instance_console="no-root")
-    first = place.run()
-    with place.journal() as journal:
+def test_a_known_verdict_is_returned_without_repeat(image: ImportedImage) -> None:
+    """It comes from the journal, with its evidence. With `repeat`, the default, the image is tested again."""
+    image.sandbox.state.configure(instance_console="no-root")
+    first = image.boot_test()
+    with image.journal() as journal:
         known = boot_test_image(
-            place.image_id, OPTIONS, place.cloud(), journal, confirm=lambda _: pytest.fail("asked"), repeat=False
+            image.image_id,
+            OPTIONS,
+            image.cloud(),
+            journal,
+            confirm=lambda _: pytest.fail("confirm was called"),
+            repeat=False,
         )
     assert known.judgement == first.judgement
     assert known.instance_id == first.instance_id
-    assert len(place.started()) == 1
-    place.run()
-    assert len(place.started()) == 2
+    assert len(image.started()) == 1
+    image.boot_test()
+    assert len(image.started()) == 2

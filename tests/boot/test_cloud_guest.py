@@ -1,4 +1,4 @@
-"""Boot tests of images in the sandbox, whose instances run guests; skipped where QEMU is not installed."""
+"""Tests of boot tests in a sandbox whose instances run guests; skipped if QEMU is not installed."""
 
 import shutil
 import time
@@ -28,10 +28,10 @@ pytestmark = [
 
 
 class GuestClock(SandboxClock):
-    """A clock whose waits take a second: the guest runs in real time, and says its line within some of them."""
+    """Clock whose waits take a second, because the guest runs in real time."""
 
     def sleep(self, seconds: float) -> None:
-        """Advance the sandbox, and wait."""
+        """Advance the sandbox, and wait a second."""
         super().sleep(seconds)
         time.sleep(1.0)
 
@@ -46,7 +46,7 @@ class GuestClock(SandboxClock):
 def test_the_verdict_is_that_of_the_imported_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, verdict: Verdict
 ) -> None:
-    """Nothing is scripted: what the disk writes decides, its screen is a picture, and no guest is left."""
+    """The output of the guest decides. Console and screen are saved, and no guest is left."""
     monkeypatch.setattr(machine, "may_have_kvm", lambda _architecture: False)
     log, screen = tmp_path / "console.log", tmp_path / "screen.jpg"
     options = CloudBootOptions(
@@ -75,7 +75,7 @@ def test_the_verdict_is_that_of_the_imported_disk(
         assert "scripted" not in test.judgement.reason
         assert text.strip() in log.read_bytes().decode()
         assert screen.read_bytes().startswith(b"\xff\xd8")
-        until_s = time.monotonic() + 30
+        deadline_s = time.monotonic() + 30
         while sandbox.state.part(Host).running:
-            assert time.monotonic() < until_s
+            assert time.monotonic() < deadline_s
             time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""Boots of real disks, and of the same with one fault each: the boot is the judge of the checks.
+"""Tests that boots of real disks, without and with one fault each, agree with the checks.
 
 The disks are those of `tests/disk/test_real_images.py`, in the folder that ALIYUN_IMPORT_TEST_IMAGES names. A boot
 takes minutes under emulation; each test boots one.
@@ -13,7 +13,7 @@ import pytest
 
 from aliyun_import.model.boot import Verdict
 from tests.boot.edits import BIOS, UEFI
-from tests.boot.faults import FAULTS, booted, made
+from tests.boot.faults import FAULTS, booted, write_faulty_disk
 
 FOLDER = Path(os.environ.get("ALIYUN_IMPORT_TEST_IMAGES", "/nonexistent"))
 TOOLS = ("qemu-system-x86_64", "debugfs", "mcopy")
@@ -26,14 +26,14 @@ pytestmark = [
 
 
 def digest_of(disk: Path) -> tuple[int, bytes]:
-    """Return the time of the last change of a file, and the digest of its content."""
+    """Return the time of modification and the digest of a file."""
     with disk.open("rb") as file:
         return disk.stat().st_mtime_ns, hashlib.file_digest(file, "blake2b").digest()
 
 
 @pytest.mark.parametrize("name", [BIOS, UEFI])
 def test_a_real_disk_boots_and_is_not_written(name: str) -> None:
-    """Its login prompt appears; the file has the same content and the same times."""
+    """It boots; content and time of modification of the file are unchanged."""
     disk = FOLDER / name
     before = digest_of(disk)
     _, test = booted(disk, uefi=name == UEFI)
@@ -43,9 +43,9 @@ def test_a_real_disk_boots_and_is_not_written(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in FAULTS if name not in ("none", "none-uefi")])
 def test_the_boot_and_the_checks_agree(tmp_path: Path, name: str) -> None:
-    """What does not boot is named by a check before, and what boots is not blocked."""
+    """A check finds a fault that prevents the boot, and blocks no disk that boots."""
     fault = FAULTS[name]
-    checked, test = booted(made(FOLDER, tmp_path, name), uefi="uefi" in name)
+    checked, test = booted(write_faulty_disk(FOLDER, tmp_path, name), uefi="uefi" in name)
     found = test.decisive.judgement
     assert (found.verdict, found.stage) == (fault.verdict, fault.stage), test
     assert not fault.check or fault.check in {finding.rule for finding in checked.findings}

@@ -1,4 +1,4 @@
-"""Tests of the machine of a boot: what it is, how it is shut in, and what is needed to start it."""
+"""Tests of the virtual machine of a boot test: devices, isolation, programs and accelerator."""
 
 import platform
 from pathlib import Path
@@ -46,8 +46,8 @@ def line(directory: Path, **given: object) -> str:
 @each_row("architecture", [Architecture.X86_64, Architecture.I386, Architecture.ARM64])
 @each_row("boot_mode", BootMode)
 @each_row("bus", Bus)
-def test_every_machine_is_shut_in(installed: Path, architecture: Architecture, boot_mode: BootMode, bus: Bus) -> None:
-    """No way out by network, no other program, no write to the disk, bounded memory and processors."""
+def test_every_machine_is_isolated(installed: Path, architecture: Architecture, boot_mode: BootMode, bus: Bus) -> None:
+    """No network outside, no other program, no write to the disk, and limited memory and processors."""
     text = line(installed, architecture=architecture, boot_mode=boot_mode, bus=bus)
     assert "restrict=on" in text
     assert "-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny" in text
@@ -58,7 +58,7 @@ def test_every_machine_is_shut_in(installed: Path, architecture: Architecture, b
 
 
 def test_the_machine_is_like_an_instance(installed: Path) -> None:
-    """Virtio or NVMe, virtio-net, and the words by which cloud-init knows the cloud."""
+    """Virtio or NVMe, virtio-net, the metadata service, and the product name that cloud-init reads."""
     assert "virtio-blk-pci,drive=disk" in line(installed)
     assert "nvme,serial=boot-test,drive=disk" in line(installed, bus=Bus.NVME)
     assert "virtio-net-pci" in line(installed)
@@ -66,8 +66,8 @@ def test_the_machine_is_like_an_instance(installed: Path) -> None:
     assert "guestfwd=tcp:100.100.100.200:80-chardev:metadata" in line(installed)
 
 
-def test_bios_and_uefi(installed: Path) -> None:
-    """UEFI gets its firmware and variables of its own, BIOS a second port for its screen."""
+def test_the_boot_mode_selects_the_firmware(installed: Path) -> None:
+    """UEFI has its firmware and a copy of the variables; BIOS writes its screen to a second port."""
     uefi = line(installed, boot_mode=BootMode.UEFI)
     assert "if=pflash,unit=0,format=raw,readonly=on" in uefi
     assert "sercon-port" not in uefi
@@ -86,8 +86,8 @@ def test_bios_and_uefi(installed: Path) -> None:
     assert (installed / "variables").read_bytes() == b"firmware"
 
 
-def test_without_qemu_the_line_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Each architecture has its own packages; the firmware is asked for, too."""
+def test_without_qemu_the_remedy_has_the_install_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Also without the firmware. Each architecture has its own packages."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(machine, "_FIRMWARE", dict.fromkeys((Architecture.X86_64, Architecture.ARM64), ()))
     for find in (find_program, find_firmware):
@@ -112,10 +112,10 @@ def test_without_qemu_the_line_that_installs_it_is_named(monkeypatch: pytest.Mon
         ("brew", "brew install qemu", "brew install qemu"),
     ],
 )
-def test_the_line_is_that_of_the_package_manager_that_is_there(
+def test_the_install_command_is_for_the_installed_package_manager(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, manager: str, x86: str, arm: str
 ) -> None:
-    """It works when it is pasted, and no other is named."""
+    """Commands for other package managers are not named."""
     (tmp_path / manager).touch(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     for architecture, line in ((Architecture.X86_64, x86), (Architecture.I386, x86), (Architecture.ARM64, arm)):
@@ -137,7 +137,7 @@ def test_the_line_is_that_of_the_package_manager_that_is_there(
 def test_kvm_is_used_where_it_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, device: str, works: bool, expected: str
 ) -> None:
-    """A device that is there, of the right architecture, and that runs our own disk in time."""
+    """The device exists, the architecture of the host is that of the guest, and the probe succeeds."""
     (tmp_path / "there").touch()
     monkeypatch.setattr(platform, "machine", lambda: host)
     monkeypatch.setattr(accelerator, "_DEVICE", tmp_path / device)
@@ -150,7 +150,7 @@ def test_kvm_is_used_where_it_works(
 
 
 def test_the_probe_is_a_boot_record() -> None:
-    """BIOS starts it, and it contains the line that is waited for."""
+    """It has the signature of a boot record and the expected line."""
     disk = accelerator.probe_disk()
     assert disk[510:512] == b"\x55\xaa"
     assert accelerator.PROBE_LINE.encode() in disk[:510]
@@ -166,6 +166,6 @@ def test_the_probe_is_a_boot_record() -> None:
         ({"type": "hyper-v", "arg1": "x"}, ""),
     ],
 )
-def test_the_stop_code_of_windows(info: dict[str, object], expected: str) -> None:
-    """The first crash register has the code."""
+def test_the_stop_code_of_windows_is_read(info: dict[str, object], expected: str) -> None:
+    """The first crash register has it."""
     assert stop_code(info) == expected

@@ -1,4 +1,4 @@
-"""Tests of the server of a disk, with the NBD client of the disk readers."""
+"""Tests of the NBD server of a disk, with the client of the disk readers."""
 
 import socket
 import struct
@@ -14,8 +14,8 @@ DATA = bytes(range(256)) * 64
 SIZE = 32768
 
 
-class Broken(BytesReader):
-    """A disk that can't be read from its second sector on."""
+class UnreadableSectors(BytesReader):
+    """Disk of which only the first sector can be read."""
 
     def pread(self, offset: int, length: int) -> bytes:
         """Read the first sector only."""
@@ -32,8 +32,8 @@ def connected(address: Path) -> socket.socket:
     return connection
 
 
-def test_a_disk_is_served_with_zeros_behind_it(tmp_path: Path) -> None:
-    """The export has the size of the image, and the disk's own bytes at its beginning."""
+def test_a_disk_is_padded_with_zeros(tmp_path: Path) -> None:
+    """The export has the size of the image, and begins with the content of the disk."""
     with (
         DiskServer(BytesReader(DATA), tmp_path / "disk", size_bytes=SIZE) as server,
         connected(tmp_path / "disk") as to,
@@ -46,10 +46,10 @@ def test_a_disk_is_served_with_zeros_behind_it(tmp_path: Path) -> None:
         reader.close()
 
 
-def test_a_read_that_fails_is_an_error_and_is_kept(tmp_path: Path) -> None:
-    """The guest gets an error, and the test can say that the disk was not readable."""
+def test_a_read_error_is_returned_and_recorded(tmp_path: Path) -> None:
+    """The guest gets an error, and the boot test can report that the disk was not readable."""
     with (
-        DiskServer(Broken(DATA), tmp_path / "disk", size_bytes=SIZE) as server,
+        DiskServer(UnreadableSectors(DATA), tmp_path / "disk", size_bytes=SIZE) as server,
         connected(tmp_path / "disk") as to,
     ):
         reader = NbdReader(to)
@@ -63,8 +63,8 @@ def test_a_read_that_fails_is_an_error_and_is_kept(tmp_path: Path) -> None:
     ("command", "offset", "length", "payload", "error"),
     [(1, 0, 4, b"data", 1), (4, 0, 512, b"", 1), (0, SIZE, 512, b"", 22)],
 )
-def test_nothing_is_written(tmp_path: Path, command: int, offset: int, length: int, payload: bytes, error: int) -> None:
-    """Writes and discards are refused, as is a read after the end; the connection goes on."""
+def test_writes_are_refused(tmp_path: Path, command: int, offset: int, length: int, payload: bytes, error: int) -> None:
+    """And discards, and reads after the end; the connection stays usable."""
     with DiskServer(BytesReader(DATA), tmp_path / "disk", size_bytes=SIZE), connected(tmp_path / "disk") as to:
         reader = NbdReader(to)
         to.sendall(struct.pack(">IHHQQI", 0x25609513, 0, command, 7, offset, length) + payload)
@@ -72,8 +72,8 @@ def test_nothing_is_written(tmp_path: Path, command: int, offset: int, length: i
         assert reader.pread(0, 512) == DATA[:512]
 
 
-def test_the_server_ends_without_a_client(tmp_path: Path) -> None:
-    """A QEMU that never connects leaves no thread behind."""
+def test_the_server_stops_without_a_client(tmp_path: Path) -> None:
+    """If QEMU never connects, no thread is left."""
     with DiskServer(BytesReader(DATA), tmp_path / "disk", size_bytes=SIZE) as server:
         pass
     assert not server._thread.is_alive()

@@ -22,7 +22,7 @@ from tests.rows import each_row
     ],
 )
 def test_escape_sequences_are_removed(raw: bytes, expected: str) -> None:
-    """Colours vanish; a moved cursor begins another line, so that a prompt stands at the beginning of one."""
+    """A cursor movement begins a new line, so that a prompt is at the beginning of a line."""
     transcript = Transcript()
     transcript.feed(raw)
     assert transcript.text == expected
@@ -32,8 +32,8 @@ def test_escape_sequences_are_removed(raw: bytes, expected: str) -> None:
     assert lines_of(bytewise.text) == lines_of(expected)
 
 
-def test_a_guest_that_writes_without_end_fills_no_memory() -> None:
-    """The last part is kept, also of an escape sequence that never ends."""
+def test_endless_output_does_not_fill_the_memory() -> None:
+    """The last part is kept. An escape sequence without an end is bounded, too."""
     transcript = Transcript()
     for _ in range(20):
         transcript.feed(b"x" * (MAX_CHARS // 10))
@@ -44,7 +44,7 @@ def test_a_guest_that_writes_without_end_fills_no_memory() -> None:
 
 
 def test_a_restart_discards_the_text() -> None:
-    """What was written before a restart decides nothing afterwards."""
+    """Output before a restart has no effect on the verdict afterwards."""
     transcript = Transcript()
     transcript.feed(b"Kernel panic\n\x1b[")
     transcript.restart()
@@ -53,7 +53,7 @@ def test_a_restart_discards_the_text() -> None:
 
 
 def test_the_tail_has_the_line_of_the_sign() -> None:
-    """The line that decided is among the evidence, however much follows it."""
+    """The evidence has the line that decided, also if many lines follow."""
     text = "panic here\n" + "\n".join(f"line {number}" for number in range(50))
     last = [f"line {number}" for number in range(38, 50)]
     assert tail(text, containing="panic") == ("panic here", *last[1:])
@@ -61,22 +61,22 @@ def test_the_tail_has_the_line_of_the_sign() -> None:
     assert tail("", containing="panic") == ()
 
 
-def test_the_text_of_a_screen_in_text_mode() -> None:
-    """Each character has an attribute beside it; lines have 80 characters."""
+def test_a_screen_in_text_mode_is_read() -> None:
+    """Each character is followed by its attribute; a line has 80 characters."""
     line = b"disk login: ".ljust(80)
     memory = b"".join(bytes((one, 0x07)) for one in (b" " * 80 + line + b"\0" * 80)).ljust(TEXT_BYTES, b"\0")
     assert read_text(memory) == "\ndisk login:\n"
 
 
-def test_only_the_size_of_a_text_mode_is_one() -> None:
-    """720 x 400 is a text mode; any other size is graphics."""
+def test_text_mode_is_detected_by_its_size() -> None:
+    """720 x 400 is text mode; another size is graphics."""
     assert is_text_mode(b"P6\n720 400\n255\n" + bytes(720 * 400 * 3))
     assert not is_text_mode(b"P6\n1024 768\n255\n" + bytes(1024 * 768 * 3))
     assert not is_text_mode(b"")
 
 
-def test_a_picture_becomes_a_png() -> None:
-    """The pixels are those of the picture, row by row."""
+def test_an_image_is_converted_to_png() -> None:
+    """Row by row, with the same pixels."""
     pixels = bytes(range(18))
     png = as_png(b"P6\n3 2\n255\n" + pixels)
     assert png.startswith(b"\x89PNG\r\n\x1a\n")
@@ -87,7 +87,7 @@ def test_a_picture_becomes_a_png() -> None:
 
 
 @each_row("picture", [b"", b"P6\n3 2\n255\n", b"P5\n3 2\n255\n" + bytes(18), b"P6\nx y\n255\n", b"P6 3 2"])
-def test_what_is_no_picture_is_refused(picture: bytes) -> None:
-    """A dump that was cut short is never written as a picture."""
+def test_an_invalid_image_is_refused(picture: bytes) -> None:
+    """A truncated dump is not written as an image."""
     with pytest.raises(ValueError, match="picture"):
         as_png(picture)

@@ -1,4 +1,4 @@
-"""Tests of boots of tiny guests by UEFI, for x86_64 and arm64; skipped where QEMU or its firmware is not installed."""
+"""Tests of boots of tiny guests by UEFI, on x86_64 and arm64; skipped if QEMU or its firmware is not installed."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ PANIC = "Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-blo
 
 @pytest.fixture(params=list(MACHINES))
 def architecture(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Architecture:
-    """Return each architecture that can be started here, without KVM."""
+    """Return each architecture for which QEMU is installed; disable KVM."""
     try:
         find_program(request.param)
         find_firmware(request.param)
@@ -46,17 +46,17 @@ def booted(path: Path, architecture: Architecture) -> BootTest:
 @pytest.mark.parametrize(
     ("text", "verdict", "stage"), [(LOGIN, Verdict.BOOTS, None), (PANIC, Verdict.FAILS, Stage.KERNEL)]
 )
-def test_a_loader_of_the_removable_path(
+def test_a_boot_loader_at_the_removable_path_is_started(
     tmp_path: Path, architecture: Architecture, text: str, verdict: Verdict, stage: Stage | None
 ) -> None:
-    """The firmware starts it, and its console decides."""
+    """Its console decides the verdict."""
     disk = write_uefi_guest(tmp_path / "disk.raw", text, machine=MACHINES[architecture])
     test = booted(disk, architecture)
     assert (test.verdict, test.decisive.judgement.stage) == (verdict, stage), test
 
 
-def test_a_loader_for_another_processor(tmp_path: Path, architecture: Architecture) -> None:
-    """The firmware does not start it, and says that there is nothing to boot."""
+def test_a_boot_loader_for_another_architecture_is_not_started(tmp_path: Path, architecture: Architecture) -> None:
+    """The firmware reports that there is nothing to boot."""
     (other,) = set(MACHINES) - {architecture}
     name = {Architecture.X86_64: "BOOTX64", Architecture.ARM64: "BOOTAA64"}[architecture]
     loader = f"EFI/BOOT/{name}.EFI"

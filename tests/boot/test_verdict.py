@@ -1,4 +1,4 @@
-"""Tests of the decision on a boot, over the consoles of many systems."""
+"""Tests of the verdict on a boot, with consoles of many systems."""
 
 from dataclasses import replace
 
@@ -9,17 +9,17 @@ from tests.boot import consoles
 from tests.rows import each_row
 
 
-def seen(console: str, **given: object) -> BootObservation:
-    """Return an observation of a console that has been still for a while."""
+def observation(console: str, **given: object) -> BootObservation:
+    """Return an observation of a console that has not changed for 30 s."""
     transcript = Transcript()
     transcript.feed(console.encode())
     first = BootObservation(console=transcript.text, elapsed_s=60, console_still_s=30, still_s=30, read_bytes=1 << 26)
     return replace(first, **given)  # type: ignore[arg-type]
 
 
-def decided(console: str, **given: object) -> Judgement:
+def judge(console: str, **given: object) -> Judgement:
     """Return the verdict on a console."""
-    judgement = decide(seen(console, **given))
+    judgement = decide(observation(console, **given))
     assert judgement is not None
     return judgement
 
@@ -57,34 +57,34 @@ FAILED = {
 
 @each_row("name", BOOTED)
 def test_a_system_that_is_up_boots(name: str) -> None:
-    """A login prompt, systemd's target, cloud-init's end, and the console of Windows are success."""
-    judgement = decided(BOOTED[name])
+    """Evidence is a login prompt, a systemd target, the end of cloud-init, or the console of Windows."""
+    judgement = judge(BOOTED[name])
     assert judgement.verdict is Verdict.BOOTS, judgement
     assert judgement.evidence
 
 
 @each_row("name", FAILED)
-def test_a_boot_that_ends_has_its_cause(name: str) -> None:
-    """A boot that has ended is decided once its lines are complete, with the stage and the cause."""
+def test_a_failed_boot_has_stage_and_cause(name: str) -> None:
+    """The verdict follows one second after the last line."""
     stage, cause = FAILED[name]
-    judgement = decided(getattr(consoles, name), elapsed_s=3, still_s=1, console_still_s=1)
+    judgement = judge(getattr(consoles, name), elapsed_s=3, still_s=1, console_still_s=1)
     assert (judgement.verdict, judgement.stage) == (Verdict.FAILS, stage), judgement
     assert cause in judgement.reason
     assert judgement.remedy
-    assert decide(seen(getattr(consoles, name), elapsed_s=3, console_still_s=0.5)) is None
+    assert decide(observation(getattr(consoles, name), elapsed_s=3, console_still_s=0.5)) is None
     assert judgement.evidence
 
 
 @each_row("name", [name for name in FAILED if name != "FREEBSD_MOUNTROOT"])
-def test_the_same_on_the_screen_alone(name: str) -> None:
-    """Firmware, boot loader and a screen in text mode are read as the console is."""
-    judgement = decided("", screen=seen(getattr(consoles, name)).console)
+def test_a_failure_on_the_screen_is_a_failure(name: str) -> None:
+    """A screen in text mode is read like the console."""
+    judgement = judge("", screen=observation(getattr(consoles, name)).console)
     assert judgement.verdict is Verdict.FAILS
     assert judgement.evidence
 
 
 @each_row(
-    ("more", "lacks"),
+    ("output", "fault"),
     [
         (consoles.FAILED_UNIT, "networking.service - Raise network interfaces"),
         (consoles.NO_LEASE, "No DHCPOFFERS received"),
@@ -93,11 +93,11 @@ def test_the_same_on_the_screen_alone(name: str) -> None:
         (" * ERROR: networking failed to start\n", "networking failed to start"),
     ],
 )
-def test_a_system_that_is_up_and_lacks_something_is_degraded(more: str, lacks: str) -> None:
-    """Failed units, no address and errors of cloud-init are named."""
-    judgement = decided(more + consoles.DEBIAN)
+def test_a_system_that_is_up_with_faults_is_degraded(output: str, fault: str) -> None:
+    """The reason names failed units, a missing address and errors of cloud-init."""
+    judgement = judge(output + consoles.DEBIAN)
     assert judgement.verdict is Verdict.DEGRADED
-    assert lacks in judgement.reason
+    assert fault in judgement.reason
 
 
 @each_row(
@@ -111,106 +111,106 @@ def test_a_system_that_is_up_and_lacks_something_is_degraded(more: str, lacks: s
         "dracut-initqueue[402]: Warning: dracut-initqueue timeout - starting timeout scripts\n",
     ],
 )
-def test_a_boot_that_goes_on_is_not_decided(console: str) -> None:
-    """What only resembles a sign, or may still be overcome, decides nothing while the boot goes on."""
-    assert decide(seen(console, still_s=20)) is None
+def test_a_boot_that_goes_on_is_not_judge(console: str) -> None:
+    """Lines that resemble evidence, and errors from which a boot may recover, decide nothing yet."""
+    assert decide(observation(console, still_s=20)) is None
 
 
-def test_a_system_that_is_up_gets_time_to_report_failures() -> None:
-    """Units that fail after the login prompt count: the verdict waits until the console is still."""
-    assert decide(seen(consoles.DEBIAN, console_still_s=3, up_s=3)) is None
-    assert decide(seen(consoles.DEBIAN, has_cloud_init=True, console_still_s=30, up_s=30)) is None
-    assert decided(consoles.DEBIAN, has_cloud_init=True, cloud_init_done=True).verdict is Verdict.BOOTS
-    assert decided(consoles.DEBIAN, has_cloud_init=True, up_s=120).verdict is Verdict.BOOTS
+def test_the_verdict_waits_for_failures_after_the_login_prompt() -> None:
+    """Units may fail after the login prompt, so the verdict waits until the console does not change."""
+    assert decide(observation(consoles.DEBIAN, console_still_s=3, up_s=3)) is None
+    assert decide(observation(consoles.DEBIAN, has_cloud_init=True, console_still_s=30, up_s=30)) is None
+    assert judge(consoles.DEBIAN, has_cloud_init=True, cloud_init_done=True).verdict is Verdict.BOOTS
+    assert judge(consoles.DEBIAN, has_cloud_init=True, up_s=120).verdict is Verdict.BOOTS
 
 
-def test_the_end_of_cloud_init_needs_no_console() -> None:
-    """A guest without a serial console reports the end of cloud-init to the metadata service."""
-    assert decided("", cloud_init_done=True).verdict is Verdict.BOOTS
+def test_the_end_of_cloud_init_is_evidence_without_a_console() -> None:
+    """cloud-init reports it to the metadata service."""
+    assert judge("", cloud_init_done=True).verdict is Verdict.BOOTS
 
 
 @each_row("still_s", [0, STALLED_S, 3600])
 @each_row("elapsed_s", [60, 600, 4000])
 @each_row("console", ["", consoles.EARLY])
 def test_silence_alone_is_never_a_failure(console: str, elapsed_s: float, still_s: float) -> None:
-    """A guest without a console, or on a busy machine, is unproven at worst."""
-    judgement = decide(seen(console, elapsed_s=elapsed_s, still_s=still_s))
+    """A guest without a console, or on a slow host, is unproven."""
+    judgement = decide(observation(console, elapsed_s=elapsed_s, still_s=still_s))
     assert judgement is None or judgement.verdict is Verdict.UNPROVEN
     assert judgement is None or judgement.remedy
 
 
-def test_a_loader_that_reads_no_kernel_has_failed() -> None:
-    """The firmware started the boot code, and it read less than any kernel has, for minutes."""
+def test_a_boot_loader_that_reads_no_kernel_has_failed() -> None:
+    """For minutes, the boot code has read less than the size of any kernel."""
     console = "SeaBIOS (version 1.16.2)\nBooting from Hard Disk...\n"
-    judgement = decided("", screen=console, still_s=STALLED_S, read_bytes=4096)
+    judgement = judge("", screen=console, still_s=STALLED_S, read_bytes=4096)
     assert (judgement.verdict, judgement.stage) == (Verdict.FAILS, Stage.LOADER)
-    assert decided("", screen=console, still_s=STALLED_S, read_bytes=1 << 24).verdict is Verdict.UNPROVEN
-    assert decided("", screen=console, still_s=STALLED_S, read_bytes=4096, is_windows=True).verdict is Verdict.UNPROVEN
+    assert judge("", screen=console, still_s=STALLED_S, read_bytes=1 << 24).verdict is Verdict.UNPROVEN
+    assert judge("", screen=console, still_s=STALLED_S, read_bytes=4096, is_windows=True).verdict is Verdict.UNPROVEN
 
 
 @each_row("console", [consoles.GRUB_NO_KERNEL, "[ TIME ] Timed out waiting for device dev-vdb.device.\n"])
-def test_a_cause_and_a_long_silence_are_a_failure(console: str) -> None:
-    """GRUB that lacks a kernel waits for a key: the error and the silence together decide."""
-    assert decide(seen(console, still_s=60)) is None
-    assert decided(console, still_s=STALLED_S).verdict is Verdict.FAILS
-    assert decided(console, elapsed_s=600, still_s=1).verdict is Verdict.UNPROVEN
+def test_an_error_and_a_long_silence_are_a_failure(console: str) -> None:
+    """GRUB without a kernel prints an error and waits for a key."""
+    assert decide(observation(console, still_s=60)) is None
+    assert judge(console, still_s=STALLED_S).verdict is Verdict.FAILS
+    assert judge(console, elapsed_s=600, still_s=1).verdict is Verdict.UNPROVEN
 
 
-def test_a_panic_that_only_the_machine_knows() -> None:
-    """A kernel without a serial console reports its panic to the pvpanic device."""
-    assert decided("", panicked=True).verdict is Verdict.FAILS
+def test_a_panic_reported_by_pvpanic_is_a_failure() -> None:
+    """A kernel without a serial console reports a panic to that device."""
+    assert judge("", panicked=True).verdict is Verdict.FAILS
 
 
 def test_a_stop_error_of_windows_has_its_code() -> None:
-    """Windows reports it to the machine; a screen alone would prove nothing."""
-    judgement = decided("", panicked=True, stop_code="0x0000007B", is_windows=True)
+    """Windows reports it to the virtual machine."""
+    judgement = judge("", panicked=True, stop_code="0x0000007B", is_windows=True)
     assert (judgement.verdict, judgement.stage, judgement.stop_code) == (Verdict.FAILS, Stage.SYSTEM, "0x0000007B")
     assert "0x0000007B" in judgement.reason
 
 
-def test_restarts_without_end_are_a_failure() -> None:
-    """A guest that sets itself up restarts once or twice; one that never comes up does it for ever."""
-    assert decide(seen("", restarts=2)) is None
-    judgement = decided("", restarts=6, before_restart=seen(consoles.NO_INITRAMFS).console)
+def test_repeated_restarts_are_a_failure() -> None:
+    """One or two restarts are normal during the setup of a guest."""
+    assert decide(observation("", restarts=2)) is None
+    judgement = judge("", restarts=6, before_restart=observation(consoles.NO_INITRAMFS).console)
     assert (judgement.verdict, judgement.stage) == (Verdict.FAILS, Stage.KERNEL)
     assert "unknown-block(0,0)" in judgement.reason
-    assert decided("", restarts=6).verdict is Verdict.FAILS
+    assert judge("", restarts=6).verdict is Verdict.FAILS
 
 
-def test_a_guest_that_turns_itself_off_is_unproven() -> None:
-    """Some images power off after their setup: no failure, and no proof."""
-    assert decided(consoles.EARLY, powered_off=True).verdict is Verdict.UNPROVEN
-    assert decided(consoles.DEBIAN, powered_off=True).verdict is Verdict.BOOTS
+def test_a_guest_that_powers_off_is_unproven() -> None:
+    """Some images power off after their setup."""
+    assert judge(consoles.EARLY, powered_off=True).verdict is Verdict.UNPROVEN
+    assert judge(consoles.DEBIAN, powered_off=True).verdict is Verdict.BOOTS
 
 
 def test_windows_without_a_console_is_unproven() -> None:
-    """Its screen is counted and saved, and never taken for a proof: a stop error is a still screen, too."""
-    judgement = decided("", is_windows=True, still_s=STALLED_S, screen_changes=4)
+    """Changes of the screen are counted and are no evidence: a stop error changes the screen, too."""
+    judgement = judge("", is_windows=True, still_s=STALLED_S, screen_changes=4)
     assert judgement.verdict is Verdict.UNPROVEN
     assert "changed 4 times" in judgement.reason
     assert "--boot-screen" in (judgement.remedy or "")
 
 
-def test_everything_that_a_system_lacks_is_listed() -> None:
-    """In the order of the console, each once; of a long list the first five."""
+def test_the_reason_lists_all_faults() -> None:
+    """In the order of the console, each once, five at most."""
     failed = [f"[FAILED] Failed to start unit-{number}.service - Unit {number}.\n" for number in range(7)]
     console = "[ TIME ] Timed out waiting for device dev-x.\n[DEPEND] Dependency failed for swap.target.\n"
-    reason = decided(console + failed[0] + failed[0] + consoles.DEBIAN).reason
+    reason = judge(console + failed[0] + failed[0] + consoles.DEBIAN).reason
     assert "the device dev-x did not appear; swap.target could not start; a unit failed: unit-0" in reason
     assert reason.count("unit-0") == 1
-    assert "unit-4" in decided("".join(failed) + consoles.DEBIAN).reason
-    assert "; and 2 more." in decided("".join(failed) + consoles.DEBIAN).reason
+    assert "unit-4" in judge("".join(failed) + consoles.DEBIAN).reason
+    assert "; and 2 more." in judge("".join(failed) + consoles.DEBIAN).reason
 
 
-def test_the_reason_of_a_panic_is_that_of_its_first_line() -> None:
-    """The kernel repeats it at the end of its dump, with a frame around it."""
+def test_the_reason_of_a_panic_is_its_first_line() -> None:
+    """The kernel repeats the line at the end of its dump."""
     text = "Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)"
-    reason = decided(f"[ 4.0] {text}\n[ 4.1] ---[ end {text} ]---\n").reason
+    reason = judge(f"[ 4.0] {text}\n[ 4.1] ---[ end {text} ]---\n").reason
     assert reason.endswith("unknown-block(0,0).")
 
 
 def test_a_scripted_console_is_named_in_the_reason() -> None:
-    """The verdict is then the sandbox's script, and not that of an image."""
+    """Such a verdict says nothing about the image."""
     line = "aliyun-import sandbox: scripted console, no guest ran and the image was not started (no QEMU)."
-    assert decided(f"{line}\n{consoles.DEBIAN}").reason.endswith(line)
-    assert "sandbox" not in decided(consoles.DEBIAN).reason
+    assert judge(f"{line}\n{consoles.DEBIAN}").reason.endswith(line)
+    assert "sandbox" not in judge(consoles.DEBIAN).reason

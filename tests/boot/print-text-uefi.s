@@ -1,4 +1,4 @@
-/* A program of UEFI for arm64: x1 is the system table. */
+/* UEFI program for arm64; x1 is the system table. */
 _start:
   adr x20, text
   ldr x0, [x1, #64]        // ConOut
