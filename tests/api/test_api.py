@@ -1,4 +1,4 @@
-"""Tests of the public API: its names, its cost, its types, and its examples."""
+"""Tests of the public API: names, imports, types and examples."""
 
 import ast
 import os
@@ -31,15 +31,15 @@ NAMES: Any = aliyun_import.__all__
 
 
 def test_the_public_names_are_those_of_the_documentation() -> None:
-    """A name that is added or removed is a decision, which docs/library.md shows; each can be imported."""
+    """docs/library.md lists them, and each can be imported."""
     assert (ROOT / "docs" / "library.md").read_text() == GENERATOR["library_page"]()
     assert set(dir(aliyun_import)) >= set(NAMES)
     assert hasattr(aliyun_import, "__version__")
-    assert not hasattr(aliyun_import, "nonesuch")
+    assert not hasattr(aliyun_import, "no_such_name")
 
 
 def test_type_checkers_see_the_same_names() -> None:
-    """The types for type checkers are those of the interpreter; functions have one list for both."""
+    """The imports under TYPE_CHECKING match the names that are loaded on access."""
     source = ast.parse((ROOT / "aliyun_import" / "__init__.py").read_text())
     typed = {
         (node.module, alias.name)
@@ -55,7 +55,7 @@ def test_type_checkers_see_the_same_names() -> None:
 
 
 def test_modules_do_not_replace_functions_of_their_name() -> None:
-    """`push`, `upload` and `cleanup` are functions, whatever modules were imported before."""
+    """`push`, `upload` and `cleanup` are functions, also after the modules of the same name were imported."""
     both = {name for name in NAMES if f"aliyun_import.{name}" in sys.modules}
     assert both == {"push", "upload", "cleanup"}
     for name in both:
@@ -76,8 +76,8 @@ SDKS = ("oss2", "aliyunsdkcore", "alibabacloud_credentials", "rich", "click", "r
 USE = "import sys\nfrom aliyun_import import CloudConfig, ImportRequest, PushOptions, check, errors, events\n"
 
 
-def python(code: str) -> str:
-    """Run a program and return what it printed."""
+def run_python(code: str) -> str:
+    """Run a program in a fresh interpreter, and return its stdout."""
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, cwd=ROOT
     )
@@ -85,19 +85,19 @@ def python(code: str) -> str:
     return done.stdout
 
 
-def test_importing_costs_nothing() -> None:
-    """Nothing is printed, no environment is read, and no module of ours is imported."""
-    assert python(IMPORT) == "[]\n"
+def test_the_import_has_no_side_effects() -> None:
+    """It prints nothing, reads no environment and imports no module of the package."""
+    assert run_python(IMPORT) == "[]\n"
 
 
 def test_types_and_errors_need_no_sdk() -> None:
-    """A program that builds a request, or checks a disk, loads no SDK and nothing of the command line."""
-    loaded = python(f"{USE}print(*sys.modules)").split()
+    """A program that imports them loads no SDK and no module of the command line."""
+    loaded = run_python(f"{USE}print(*sys.modules)").split()
     assert [name for name in SDKS if name in loaded] == []
 
 
-def test_the_types_are_part_of_the_package_and_checked() -> None:
-    """With py.typed, type checkers use the package's types; `mypy --strict` checks the example of a user's program."""
+def test_the_package_has_types_and_mypy_checks_the_example() -> None:
+    """py.typed is there, and the configuration of mypy includes the example of a user's program."""
     assert (ROOT / "aliyun_import" / "py.typed").exists()
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]
     assert (settings["strict"], "tests" in settings["files"]) == (True, True)
@@ -106,8 +106,8 @@ def test_the_types_are_part_of_the_package_and_checked() -> None:
 
 
 @pytest.mark.slow
-def test_a_stranger_can_type_check_his_program() -> None:
-    """`mypy --strict` without our settings, on a program that uses each function of the API."""
+def test_a_program_of_another_project_passes_mypy_strict() -> None:
+    """Without the configuration of this project, for a program that uses each function of the API."""
     program = ROOT / "tests" / "api" / "typing_example.py"
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", f"--config-file={os.devnull}", "--follow-imports=silent", program],
@@ -117,25 +117,25 @@ def test_a_stranger_can_type_check_his_program() -> None:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    """Work in a directory with disks, with a sandbox in the environment."""
-    with Sandbox.start(tmp_path / "sandbox", settings=Settings(import_s=0.1)) as sandbox:
-        for name, value in sandbox.environment().items():
+def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """Change to a directory with disks, with a sandbox in the environment."""
+    with Sandbox.start(tmp_path / "sandbox", settings=Settings(import_s=0.1)) as running:
+        for name, value in running.environment().items():
             monkeypatch.setenv(name, value)
         monkeypatch.chdir(tmp_path)
         write_sample_disk(tmp_path / "disk.raw", size_bytes=1 << 30)
         write_sample_disk(tmp_path / "other.raw", size_bytes=2 << 30)
-        yield sandbox
+        yield running
 
 
 def blocks(page: str) -> list[str]:
-    """Return the Python of a page."""
+    """Return the blocks of Python in a page."""
     return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
 
 
 @pytest.mark.parametrize("page", ["docs/library.md", "README.md"])
-def test_the_examples_run(page: str, place: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every example of the page, from the first to the last, in one namespace."""
+def test_the_examples_run(page: str, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    """All examples of a page run in order, in one namespace."""
     assert blocks(page)
     namespace: dict[str, Any] = {}
     for number, block in enumerate(blocks(page), 1):
@@ -144,12 +144,12 @@ def test_the_examples_run(page: str, place: Sandbox, capsys: pytest.CaptureFixtu
 
 
 def test_a_push_to_a_sandbox_is_ten_lines() -> None:
-    """So is the first example."""
+    """The first example in docs/library.md."""
     assert len(blocks("docs/library.md")[0].strip().splitlines()) <= 10
 
 
-def test_a_request_of_another_region_is_refused(place: Sandbox) -> None:
-    """The client is of one region; nothing is sent to it."""
+def test_a_request_of_another_region_is_refused(sandbox: Sandbox) -> None:
+    """A client has one region."""
     request = aliyun_import.ImportRequest(region="cn-beijing", disks=(), name="web-1")
     with connect(aliyun_import.from_environment()) as client, pytest.raises(UsageError) as caught:
         push(client, request)
@@ -164,8 +164,8 @@ def test_a_request_of_another_region_is_refused(place: Sandbox) -> None:
         {"oss_endpoint": "http://oss.example.com"},
     ],
 )
-def test_http_to_another_machine_needs_consent(changes: dict[str, Any]) -> None:
-    """Key id, signature and token would be sent unencrypted."""
+def test_http_to_another_host_needs_insecure(changes: dict[str, Any]) -> None:
+    """Key id, signature and token would be sent without encryption."""
     keys = Credentials(key_id="id", secret="secret")
     with pytest.raises(UsageError) as caught:
         connect(CloudConfig(region="cn-hangzhou", credentials=keys, **changes))
@@ -176,9 +176,9 @@ def test_http_to_another_machine_needs_consent(changes: dict[str, Any]) -> None:
 
 
 def test_a_configuration_shows_no_secret() -> None:
-    """Not in its text, which ends up in logs."""
-    config = CloudConfig(region="cn-hangzhou", credentials=Credentials(key_id="id", secret="hush", token="hush"))
-    assert "hush" not in repr(config)
+    """Its repr may be logged."""
+    config = CloudConfig(region="cn-hangzhou", credentials=Credentials(key_id="id", secret="hidden", token="hidden"))
+    assert "hidden" not in repr(config)
 
 
 def _client(port: int) -> aliyun_import.Client:
@@ -186,26 +186,26 @@ def _client(port: int) -> aliyun_import.Client:
     return connect(CloudConfig(region="cn-hangzhou", endpoint_url=f"http://127.0.0.1:{port}", credentials=keys))
 
 
-def test_a_server_that_never_answers_does_not_hold_a_cancelled_call() -> None:
-    """The wait for an answer ends when `cancel` is set, and not when the time-out is over."""
-    cancel, asked = threading.Event(), threading.Event()
+def test_cancel_ends_the_wait_for_a_response() -> None:
+    """The call ends when `cancel` is set, not at the timeout."""
+    cancel, requested = threading.Event(), threading.Event()
 
     def handle(connection: socket.socket) -> None:
         servers.read_head(connection)
-        asked.set()
-        connection.recv(1)  # until the client gives up
+        requested.set()
+        connection.recv(1)  # until the client closes the connection
 
-    def cancel_when_asked() -> None:
-        asked.wait(30)
+    def cancel_when_requested() -> None:
+        requested.wait(30)
         cancel.set()
 
-    threading.Thread(target=cancel_when_asked, daemon=True).start()
+    threading.Thread(target=cancel_when_requested, daemon=True).start()
     with servers.serve(handle) as port, _client(port) as client, pytest.raises(Interrupted):
         aliyun_import.cleanup(client, cancel=cancel)
 
 
 def test_leaving_the_block_closes_the_connections() -> None:
-    """A connection that is kept for the next request ends with the client's block."""
+    """A kept-alive connection is closed at the end of the block of the client."""
     closed = threading.Event()
     body = b'{"AccountId": "1", "Arn": "acs:ram::1:root", "RequestId": "R-1"}'
 

@@ -1,4 +1,4 @@
-"""A program that uses the library as another project would; mypy --strict checks it."""
+"""Program that uses the library as another project does; mypy --strict checks it."""
 
 import threading
 from pathlib import Path

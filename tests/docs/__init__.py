@@ -1,1 +1,1 @@
-"""Tests of the pages and of what is built from them."""
+"""Tests of the pages of the documentation."""

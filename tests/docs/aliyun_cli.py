@@ -1,4 +1,4 @@
-"""Stand-in for the vendor's command line, whose calls go to a sandbox."""
+"""Replacement for the aliyun CLI; its calls go to a sandbox."""
 
 import os
 import sys
@@ -15,13 +15,13 @@ URL = os.environ["ALIYUN_IMPORT_ENDPOINT_URL"]
 
 
 def call(product: str, operation: str, *options: str) -> None:
-    """Make a call of an RPC service, and print its answer."""
+    """Call an operation of an RPC service, and print the response."""
     request = CommonRequest(domain=URL.removeprefix("http://"), version=VERSIONS[product], action_name=operation)
     request.set_protocol_type("http")
     request.set_method("POST")
-    given = dict(zip(options[::2], options[1::2], strict=True))
-    region = given.pop("--region", "cn-hangzhou")
-    for name, value in given.items():
+    parameters = dict(zip(options[::2], options[1::2], strict=True))
+    region = parameters.pop("--region", "cn-hangzhou")
+    for name, value in parameters.items():
         request.add_query_param(name.removeprefix("--"), value)
     client = AcsClient(*KEY, region_id=region, proxy={"http": "", "https": ""})
     with closing(client.session):
@@ -32,7 +32,7 @@ def call(product: str, operation: str, *options: str) -> None:
 
 
 def bucket(url: str) -> oss2.Bucket:
-    """Return a bucket by its URL."""
+    """Return the bucket of a URL."""
     return oss2.Bucket(oss2.Auth(*KEY), URL, url.removeprefix("oss://"), is_path_style=True)
 
 
@@ -45,4 +45,4 @@ if __name__ == "__main__":
         case [product, operation, *options]:
             call(product, operation, *options)
         case other:
-            sys.exit(f"not of the stand-in: {other}")
+            sys.exit(f"not supported by this replacement: {other}")

@@ -1,4 +1,4 @@
-"""A page as its reader has it: the blocks of commands, and the programs and disks that they need."""
+"""Pages of the documentation: their blocks of commands, and a user who runs them."""
 
 import os
 import re
@@ -14,16 +14,16 @@ from aliyun_import.sandbox.server import Sandbox
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-# What is run, in the order of the page: a block of commands, unless a remark says what a test lacks for it; or a remark
-# that does what the page takes for granted.
+# What is run, in the order of the page: blocks of commands, and comments with the setup that a page assumes. A comment
+# before a block says why it is not run.
 _STEP = re.compile(
     r"<!-- setup: (?P<setup>.*?) -->|(?P<left_out><!-- not run: [^>]* -->\n)?^ *```sh\n(?P<commands>.*?)^ *```$",
     re.MULTILINE | re.DOTALL,
 )
 _NEEDS = re.compile(r"<!-- needs: (\S+) -->")
-# Words in capitals that the reader replaces.
+# Values for the words in capitals, which the user replaces.
 _FILLED_IN = re.compile(r"<!-- fill in: (.*?) -->")
-# The programs of other projects that pages call. pip and pipx install this project, which is here already.
+# Replacements for the programs that pages call. pip and pipx would install this project, which is installed already.
 _PROGRAMS = {
     "aliyun-import": f'exec {sys.executable} -m aliyun_import "$@"',
     "aliyun": f'exec {sys.executable} {ROOT / "tests/docs/aliyun_cli.py"} "$@"',
@@ -33,14 +33,14 @@ _PROGRAMS = {
 
 
 @dataclass(frozen=True)
-class Reader:
-    """Somebody with a home directory, in which the programs are, and with a sandbox for the cloud."""
+class User:
+    """User with a home directory, the programs in it, and an account in a sandbox."""
 
     home: Path
     sandbox: Sandbox
 
-    def settle(self) -> "Reader":
-        """Make the home directory."""
+    def install_programs(self) -> "User":
+        """Write the programs to the home directory, which must not exist, and return this user."""
         programs = self.home / ".local" / "bin"
         programs.mkdir(parents=True)
         for name, line in _PROGRAMS.items():
@@ -49,7 +49,7 @@ class Reader:
         return self
 
     def environment(self, **variables: str) -> dict[str, str]:
-        """Return an environment without keys."""
+        """Return an environment without credentials."""
         return {
             "PATH": f"{self.home}/.local/bin:{os.environ['PATH']}",
             "HOME": str(self.home),
@@ -60,7 +60,7 @@ class Reader:
     def run(
         self, commands: str, *, shell: str = "bash -euo pipefail", environment: dict[str, str] | None = None
     ) -> "subprocess.CompletedProcess[str]":
-        """Run commands in the home directory, by default as the account of the sandbox."""
+        """Run commands in the home directory, by default with the credentials of the sandbox."""
         return subprocess.run(
             [*shell.split(), "-c", commands], cwd=self.home, capture_output=True, text=True, timeout=170, check=False,
             env=self.environment(**self.sandbox.environment()) if environment is None else environment,
@@ -68,7 +68,7 @@ class Reader:
 
 
 def steps_of(page: Path) -> str:
-    """Return what of a page is run, with the words in capitals filled in; skip the test if a program is missing."""
+    """Return the commands of a page to run, with values for words in capitals; skip if a program is missing."""
     text = page.read_text()
     for tool in _NEEDS.findall(text):
         if shutil.which(tool) is None:
@@ -82,7 +82,7 @@ def steps_of(page: Path) -> str:
 
 
 def has_commands(page: Path) -> bool:
-    """Return whether a page has a block that is run."""
+    """Return whether at least one block of a page is run."""
     return any(step["commands"] and not step["left_out"] for step in _STEP.finditer(page.read_text()))
 
 

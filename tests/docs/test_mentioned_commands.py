@@ -1,4 +1,4 @@
-"""Tests of what the pages call things: commands and options that exist, and no others."""
+"""Tests that commands and options in the pages exist."""
 
 import re
 import shlex
@@ -12,9 +12,9 @@ from tests.docs.page import DOCS, ROOT
 from tests.rows import each_row
 
 PAGES = [ROOT / "README.md", *sorted(path for path in DOCS.rglob("*.md") if path.name != "changelog.md")]
-# Code of a page: spans, and lines of blocks.
+# Code in a page: spans and blocks.
 _CODE = re.compile(r"`([^`\n]+)`|^(?: {4,}|\$ )(.+)$|^```\w*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-# The words of a call where a command can stand, up to what ends it in a shell or begins a comment.
+# A call of the tool at a position of a command, up to the end of the command or a comment.
 _CALL = re.compile(
     r"(?:^|[(;&|!] *|(?:until|do|run|timeout.*|--) )aliyun-import"
     r"((?: +(?:'[^']*'|\"[^\"]*\"|\$\([^)]*\)|[^\s|;&#><)\"'`]+))+)",
@@ -23,7 +23,7 @@ _CALL = re.compile(
 
 
 def codes(page: Path) -> Iterator[str]:
-    """Yield the pieces of code of a page, a command in several lines as one."""
+    """Yield the code in a page, with continued lines joined."""
     for found in _CODE.finditer(page.read_text()):
         yield next(text for text in found.groups() if text is not None).replace("\\\n", " ")
 
@@ -48,7 +48,7 @@ def every_option() -> set[str]:
 
 @each_row("page", PAGES)
 def test_the_calls_of_a_page_have_commands_and_options_that_exist(page: Path) -> None:
-    """In blocks and in sentences; of a call to another program behind `--`, only the first part is ours."""
+    """In blocks and in code spans. Words after `--` belong to another program."""
     unknown = []
     for code in codes(page):
         for call in _CALL.findall(code):
@@ -69,7 +69,7 @@ def test_the_calls_of_a_page_have_commands_and_options_that_exist(page: Path) ->
 
 @each_row("page", PAGES)
 def test_the_options_that_a_page_explains_exist(page: Path) -> None:
-    """A span of code that begins with an option names one of this tool."""
+    """A code span that begins with an option names an option of this tool."""
     known = every_option()
     named = re.findall(r"(?<!`)`(--[a-z][a-z-]*)[^`\n]*`", page.read_text())
     assert [name for name in named if name not in known] == []

@@ -1,4 +1,4 @@
-"""Tests of the pages: their commands run word for word against a sandbox, and their links lead somewhere."""
+"""Tests of the pages: their commands run against a sandbox, and their links resolve."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from aliyun_import.sandbox.core.state import Settings
 from aliyun_import.sandbox.server import Sandbox
-from tests.docs.page import DOCS, ROOT, Reader, blocks, has_commands, steps_of
+from tests.docs.page import DOCS, ROOT, User, blocks, has_commands, steps_of
 from tests.rows import each_row
 
 PAGES = [page for page in sorted(DOCS.rglob("*.md")) if blocks(page, "sh")]
@@ -17,23 +17,23 @@ DISKS = "aliyun-import sandbox disk disk.raw >/dev/null && aliyun-import sandbox
 # Each of their commands is a process of its own; .ci/run runs them.
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
-def test_the_commands_of_a_page_run_as_they_stand(page: Path, tmp_path: Path) -> None:
-    """Each block in one shell, against a sandbox; what a page needs beforehand is in its source as a remark."""
+def test_the_commands_of_a_page_run(page: Path, tmp_path: Path) -> None:
+    """All blocks of a page run in one shell. Comments in the page have the setup that it assumes."""
     with Sandbox.start(tmp_path / "sandbox", settings=Settings(import_s=0.1, instance_console="boots")) as sandbox:
-        reader = Reader(tmp_path / "home", sandbox).settle()
-        ran = reader.run(f"{DISKS}set -x\n{steps_of(page)}")
+        user = User(tmp_path / "home", sandbox).install_programs()
+        ran = user.run(f"{DISKS}set -x\n{steps_of(page)}")
     assert ran.returncode == 0, ran.stderr[-3000:]
     assert "Traceback" not in ran.stderr
 
 
 def test_the_pages_for_newcomers_have_commands_that_run() -> None:
-    """A page whose blocks are all left out would pass without a test."""
+    """A page of which no block is run would pass the test above."""
     named = [DOCS / "quickstart.md", DOCS / "first-image.md", *(DOCS / "how-to").glob("*.md")]
     assert [page.name for page in named if not has_commands(page)] == []
 
 
-def test_commands_stand_in_blocks_of_the_shell() -> None:
-    """There they are run. The other pages show what the tool is, or a usage."""
+def test_commands_are_in_fenced_sh_blocks() -> None:
+    """Only such blocks are run. The pages with indented commands show usage lines."""
     indented = re.compile(r"^ {4}(aliyun-import|variables=|curl|pipx?) ", re.MULTILINE)
     fenced = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
     found = {
@@ -44,7 +44,7 @@ def test_commands_stand_in_blocks_of_the_shell() -> None:
 
 @each_row("name", ["quickstart.md", "first-image.md"])
 def test_a_chinese_page_has_the_commands_of_the_english_one(name: str) -> None:
-    """Block by block."""
+    """Block by block, in the same order."""
     assert blocks(DOCS / "zh" / name, "sh") == blocks(DOCS / name, "sh")
 
 
@@ -54,16 +54,16 @@ def _anchors(page: Path) -> set[str]:
 
 
 @each_row("page", sorted(DOCS.rglob("*.md")))
-def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
-    """To files that exist, and to heads that are there; the site is built with the same check."""
+def test_the_links_of_a_page_resolve(page: Path) -> None:
+    """To existing files and headings. `mkdocs build --strict` checks the same."""
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         if target.startswith(("http://", "https://")):
             continue
         path, _, anchor = target.partition("#")
-        there = (page.parent / path).resolve() if path else page
-        assert there.exists(), target
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.exists(), target
         if anchor:
-            assert anchor in _anchors(there), target
+            assert anchor in _anchors(linked), target
 
 
 def test_every_page_is_in_the_navigation_of_the_site() -> None:
