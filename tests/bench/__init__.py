@@ -1,1 +1,1 @@
-"""Benchmarks: commands that print ratios measured side by side. None of them is a test."""
+"""Benchmarks: commands that measure alternatives side by side. None of them is a test."""

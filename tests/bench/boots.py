@@ -1,7 +1,7 @@
-"""Boots of a disk that boots, again and again under load: `python -m tests.bench.boots [DISK] [--runs 20] [--busy 4]`.
+"""Repeated boot tests of a disk under load: `python -m tests.bench.boots [DISK] [--runs 20] [--busy 4]`.
 
-Each boot must end as boots or boots-degraded, and must never be called broken. `--busy` processes take the processors
-meanwhile. Without a disk, that of a tiny guest is booted. Prints a line for each run, and ends with 1 if one failed.
+Each verdict must be boots or boots-degraded, because the disk boots. `--busy` is the number of processes that load the
+processors. Without a disk, a tiny guest is booted. Prints one line per run, and exits with 1 if one failed.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def busy() -> Iterator[None]:
 
 
 def booted(disk: Path, *, timeout_s: float) -> BootRun:
-    """Boot a disk once, as virtio."""
+    """Boot a disk once, on virtio."""
     checked = aliyun_import.check(disk)
     values = {name: value for name, value in checked.parameters.values.items() if name != "nvme_support"}
     once = replace(checked, parameters=replace(checked.parameters, values=values))
@@ -43,29 +43,29 @@ def booted(disk: Path, *, timeout_s: float) -> BootRun:
 
 
 def main() -> int:
-    """Boot a disk some times, and print what was seen."""
+    """Run the boot tests, and print the verdicts."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.boots", description=__doc__)
     parser.add_argument("disk", type=Path, nargs="?")
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--busy", type=int, default=4)
     parser.add_argument("--boot-timeout", type=float, default=1200.0)
-    given = parser.parse_args()
-    seen: Counter[Verdict] = Counter()
+    arguments = parser.parse_args()
+    verdicts: Counter[Verdict] = Counter()
     with ExitStack() as stack:
-        place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        disk = given.disk or write_guest(place / "disk.raw", LOGIN)
-        for _ in range(given.busy):
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        disk = arguments.disk or write_guest(directory / "disk.raw", LOGIN)
+        for _ in range(arguments.busy):
             stack.enter_context(busy())
-        for number in range(1, given.runs + 1):
-            run = booted(disk, timeout_s=given.boot_timeout)
-            seen[run.judgement.verdict] += 1
+        for number in range(1, arguments.runs + 1):
+            run = booted(disk, timeout_s=arguments.boot_timeout)
+            verdicts[run.judgement.verdict] += 1
             load = os.getloadavg()[0]
             print(
                 f"{number:3} {run.judgement.verdict} {run.seconds:.0f} s, load {load:.1f}: {run.judgement.reason}",
                 flush=True,
             )
-    print(", ".join(f"{count} {verdict}" for verdict, count in seen.items()))
-    return 0 if set(seen) <= {Verdict.BOOTS, Verdict.DEGRADED} else 1
+    print(", ".join(f"{count} {verdict}" for verdict, count in verdicts.items()))
+    return 0 if set(verdicts) <= {Verdict.BOOTS, Verdict.DEGRADED} else 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One contestant, run once in a process of its own; prints its result as one line of JSON.
+"""Candidate of a benchmark, run once in a process of its own; prints its result as one line of JSON.
 
     push      aliyun_import.upload.upload, through cloud/oss.py, as the command does it
     oss2      oss2.resumable_upload, with its defaults or with threads
@@ -7,9 +7,8 @@
     delta     a push, and another one after 1 % of the blocks changed, to a sandbox in the same process
     copies    2,000 UploadPartCopy one after the other, with our store or (with "oss2") with the vendor's SDK
 
-The sink computes no CRC-64, which would make it what is measured. `push` is therefore told, by a wrapper around the
-store, the CRC-64 that it computed itself: computing it is part of the time, comparing it costs nothing. oss2 computes
-its own and skips the comparison by itself.
+The sink computes no CRC-64, because it would be the bottleneck. A wrapper around the store therefore returns the CRC-64
+that `push` computed itself: its computation is included in the time. oss2 computes its own, and skips the comparison.
 """
 
 import json
@@ -68,17 +67,17 @@ def delta(disk: Path, url: str, options: dict[str, float]) -> dict[str, float]:
 
 
 def copies(disk: Path, url: str, options: dict[str, float]) -> dict[str, float]:
-    """Have parts copied, one after the other."""
+    """Copy parts one after the other."""
     del disk
-    copy = _copy_of_oss2(url) if options.get("oss2") else _copy_of_ours(url)
+    copy = _copy_with_oss2(url) if options.get("oss2") else _copy_with_store(url)
     copy(1)
-    began, cpu_began = time.perf_counter(), time.process_time()
+    started, cpu_started = time.perf_counter(), time.process_time()
     for number in range(2, COPIES + 2):
         copy(number)
-    return {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu_began, "count": COPIES}
+    return {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu_started, "count": COPIES}
 
 
-def _copy_of_ours(url: str) -> Callable[[int], object]:
+def _copy_with_store(url: str) -> Callable[[int], object]:
     store = _store(url)
     upload_id = store.start_upload("k")
     return lambda number: store.copy_part(
@@ -86,7 +85,7 @@ def _copy_of_ours(url: str) -> Callable[[int], object]:
     )
 
 
-def _copy_of_oss2(url: str) -> Callable[[int], object]:
+def _copy_with_oss2(url: str) -> Callable[[int], object]:
     import oss2
 
     bucket = oss2.Bucket(oss2.AuthV4(KEY_ID, SECRET), url, "example-bucket", region=REGION, is_path_style=True)
@@ -102,14 +101,14 @@ def _store(url: str, *, key_id: str = KEY_ID, secret: str = SECRET) -> "OssStore
     from aliyun_import.cloud.endpoints import resolve_endpoints
     from aliyun_import.cloud.oss.store import OssStore
 
-    class AgreeingStore(OssStore):
-        """A store whose parts have the CRC-64 that was computed while they were sent, where it does not tell one."""
+    class StoreWithCrc(OssStore):
+        """Store whose parts have the computed CRC-64 if the response has none."""
 
         def send_part(self, key: str, upload_id: str, *, number: int, body: PartBody) -> RemotePart:
             part = super().send_part(key, upload_id, number=number, body=body)
             return part if part.crc64 is not None else replace(part, crc64=getattr(body, "crc64", None))
 
-    return AgreeingStore(
+    return StoreWithCrc(
         "example-bucket",
         endpoints=resolve_endpoints(REGION, endpoint_url=url),
         credentials=load_credentials(
@@ -127,16 +126,16 @@ def _push(disk: Path, store: "OssStore", state: Path, options: dict[str, float])
     from aliyun_import.upload.upload import upload_disk
 
     cancel = threading.Event()
-    troubles: list[Event] = []
+    problems: list[Event] = []
     in_flight = [0]
 
     def listen(event: Event) -> None:
         if isinstance(event, PartRetried | Warned):
-            troubles.append(event)
+            problems.append(event)
         elif isinstance(event, UploadProgress) and event.done_bytes < event.total_bytes:
             in_flight.append(event.sent_bytes - event.done_bytes)
 
-    delivery = UploadRequest(
+    request = UploadRequest(
         disk_index=0,
         region="cn-hangzhou",
         key=None,
@@ -145,10 +144,10 @@ def _push(disk: Path, store: "OssStore", state: Path, options: dict[str, float])
         base_key=None,
     )
     with open_disk(disk) as source, open_journal(state, {"name": "bench"}) as journal:
-        began = time.perf_counter()
+        started = time.perf_counter()
         uploaded = upload_disk(
             source,
-            delivery,
+            request,
             Context(clock=SystemClock(cancel), emit=listen, cancel=cancel),
             store=store,
             journal=journal,
@@ -158,14 +157,14 @@ def _push(disk: Path, store: "OssStore", state: Path, options: dict[str, float])
                 keep_object=bool(options.get("keep")),
             ),
         )
-        seconds = time.perf_counter() - began
-    for trouble in troubles:
-        print(trouble, file=sys.stderr)
+        seconds = time.perf_counter() - started
+    for problem in problems:
+        print(problem, file=sys.stderr)
     return {
         "seconds": seconds,
         "sent": uploaded.sent_bytes,
-        "troubles": len(troubles),
-        # What a kill would lose of a disk without zeros: sent, and not yet a part.
+        "problems": len(problems),
+        # Bytes that a kill would lose of a disk without zeros: sent, but not yet in a complete part.
         "in_flight": sum(in_flight) / len(in_flight),
         "most_in_flight": max(in_flight),
     }
@@ -177,15 +176,15 @@ def resumable_upload(disk: Path, url: str, options: dict[str, float]) -> dict[st
 
     auth = oss2.AuthV4(KEY_ID, SECRET)
     bucket = oss2.Bucket(auth, url, "example-bucket", region=REGION)
-    more = {"num_threads": int(options["jobs"])} if options.get("jobs") else {}
+    threads = {"num_threads": int(options["jobs"])} if options.get("jobs") else {}
     with tempfile.TemporaryDirectory(prefix="state-") as state:
-        began = time.perf_counter()
-        oss2.resumable_upload(bucket, "disk.raw", str(disk), store=oss2.ResumableStore(root=state), **more)
-        return {"seconds": time.perf_counter() - began}
+        started = time.perf_counter()
+        oss2.resumable_upload(bucket, "disk.raw", str(disk), store=oss2.ResumableStore(root=state), **threads)
+        return {"seconds": time.perf_counter() - started}
 
 
 def bare(disk: Path, url: str, options: dict[str, float]) -> dict[str, float]:
-    """Send the file by pread and send."""
+    """Send the file with pread and send."""
     handle = os.open(disk, os.O_RDONLY)
     local = threading.local()
 
@@ -202,7 +201,7 @@ def bare(disk: Path, url: str, options: dict[str, float]) -> dict[str, float]:
 
 
 def sendfile(disk: Path, url: str, options: dict[str, float]) -> dict[str, float]:
-    """Send the file by sendfile."""
+    """Send the file with sendfile."""
     handle = os.open(disk, os.O_RDONLY)
 
     def move(connection: socket.socket, offset: int, length: int) -> None:
@@ -235,15 +234,15 @@ def _send_all(disk: Path, url: str, threads: int, move: Callable[[socket.socket,
                 assert connection.recv(4096).startswith(b"HTTP/1.1 200")
 
     workers = [threading.Thread(target=work) for _ in range(threads)]
-    began = time.perf_counter()
+    started = time.perf_counter()
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    return {"seconds": time.perf_counter() - began}
+    return {"seconds": time.perf_counter() - started}
 
 
-CONTESTANTS = {
+CANDIDATES = {
     "push": push,
     "delta": delta,
     "copies": copies,
@@ -254,8 +253,8 @@ CONTESTANTS = {
 
 
 if __name__ == "__main__":
-    name, disk_name, sink_url, given = sys.argv[1:]
-    result = CONTESTANTS[name](Path(disk_name), sink_url, json.loads(given))
-    # Not ru_maxrss, which a process takes over from the one that started it.
+    name, disk_name, sink_url, options = sys.argv[1:]
+    result = CANDIDATES[name](Path(disk_name), sink_url, json.loads(options))
+    # Not ru_maxrss, because a process inherits it from its parent.
     status = dict(row.split(":", 1) for row in Path("/proc/self/status").read_text().splitlines())
     print(json.dumps(result | {"peak_mib": int(status["VmHWM"].split()[0]) / 1024}))

@@ -1,9 +1,9 @@
 /*
- * This file is the sink of the upload benchmarks: it speaks just enough of OSS's HTTP for multipart uploads, and
- * throws the bodies away in the kernel (recv with MSG_TRUNC), so that it is not what is measured. It checks no
- * signature and computes no CRC-64; it remembers the number and size of each part for ListParts, and counts what
- * came in. One thread a connection. Usage: sink, prints the port; GET /stats gives "body_bytes requests", GET /reset sets
- * both to zero, and GET /latency/N lets every later answer wait for N microseconds, as a line of that length would.
+ * Sink of the upload benchmarks: an HTTP server with the requests of OSS that multipart uploads need. It discards bodies
+ * in the kernel (recv with MSG_TRUNC), so that the client is what is measured. It checks no signature and computes no
+ * CRC-64. It stores number and size of each part for ListParts, and counts bytes and requests. One thread per connection.
+ * Usage: sink; it prints the port. GET /stats returns "body_bytes requests", GET /reset sets both to zero, and
+ * GET /latency/N delays every later response by N microseconds.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -46,7 +46,7 @@ static int answer_text(int fd, const char *body) {
     return answer(fd, "200 OK", "Content-Type: application/xml\r\nETag: " ETAG "\r\n", body, strlen(body));
 }
 
-/* Objects that were put or completed, by path: just enough for HeadObject. Written rarely, by one client at a time. */
+/* Objects that were put or completed, by path, for HeadObject. Written rarely, by one client at a time. */
 static struct { char path[512]; long long size; } object[64];
 static atomic_int objects;
 

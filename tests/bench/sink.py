@@ -1,4 +1,4 @@
-"""Sink of the benchmarks (sink.c): built, run, and read."""
+"""Sink of the benchmarks (sink.c): compiled, run, and queried."""
 
 import shutil
 import subprocess
@@ -18,18 +18,18 @@ class Sink:
 
     url: str
 
-    def taken(self) -> tuple[int, int]:
+    def counts(self) -> tuple[int, int]:
         """Return the bytes of bodies and the requests since the last call of `reset`."""
         with urllib.request.urlopen(f"{self.url}/stats") as answer:
             body_bytes, requests = answer.read().split()
         return int(body_bytes), int(requests) - 1
 
-    def wait_before_answers(self, seconds: float) -> None:
-        """Let every answer wait, as a line of that length would."""
+    def delay_responses(self, seconds: float) -> None:
+        """Delay every response by a latency."""
         urllib.request.urlopen(f"{self.url}/latency/{round(seconds * 1e6)}").close()
 
     def reset(self) -> None:
-        """Count from zero again."""
+        """Set the counts to zero."""
         urllib.request.urlopen(f"{self.url}/reset").close()
 
 

@@ -1,16 +1,16 @@
-"""Benchmarks of the upload, side by side with its peers: `python -m tests.bench.upload [--rounds 3] [NAME...]`.
+"""Benchmarks of the upload, side by side with other programs: `python -m tests.bench.upload [--rounds 3] [NAME...]`.
 
     dense    2 GiB without a zero: against oss2.resumable_upload, and against bare sockets
     sparse   40 GiB with 2 GiB in 4,000 extents: against the same 2 GiB alone, on 1 and 2.5 Gbit/s with 20 ms an
              answer, and on loopback without a limit
-    limit    192 MiB at 8 MB/s and 1 GiB at 50 MB/s, with 20 ms an answer: rate, and what a kill would lose
-    request  what a small request costs: with our store, and with oss2
+    limit    192 MiB at 8 MB/s and 1 GiB at 50 MB/s, with 20 ms an answer: rate, and bytes that a kill would lose
+    request  processor time of a small request: with our store, and with oss2
     delta    4 GiB of which 1 % of the blocks changed: bytes of the second push
     memory   peak of the process: 2 GiB dense, 2 TiB sparse
     plan     500 GiB with 100,000 extents
 
-All over loopback, contestants in turn in each round, each in a process of its own; what is printed is the median and
-its range, and the ratio of medians. Times depend on the machine, ratios less. Needs a C compiler, 10 GB of disk.
+All run over loopback. In each round the candidates run in turn, each in a process of its own. Printed are the median,
+the range and the ratio of medians. Ratios depend less on the machine than times. Needs a C compiler, 10 GB of disk.
 """
 
 import argparse
@@ -35,13 +35,13 @@ Result = dict[str, float]
 
 
 def run(name: str, disk: Path, sink: Sink, **options: float) -> Result:
-    """Run a contestant once, and give what it and the sink say."""
+    """Run a candidate once, and return its result with the counts of the sink."""
     sink.reset()
-    command = [sys.executable, "-m", "tests.bench.contestant", name, str(disk), sink.url, json.dumps(options)]
+    command = [sys.executable, "-m", "tests.bench.candidate", name, str(disk), sink.url, json.dumps(options)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode:
         raise SystemExit(f"{name} failed:\n{ended.stderr}")
-    wire_bytes, requests = sink.taken()
+    wire_bytes, requests = sink.counts()
     result: Result = json.loads(ended.stdout.splitlines()[-1])
     return result | {"wire": wire_bytes, "requests": requests}
 
@@ -52,7 +52,7 @@ def median(results: list[Result]) -> float:
 
 
 def line(name: str, results: list[Result], size_bytes: int) -> str:
-    """Format a contestant's seconds and rate."""
+    """Format seconds, rate and memory of a candidate."""
     seconds = sorted(result["seconds"] for result in results)
     middle = statistics.median(seconds)
     return (
@@ -77,7 +77,7 @@ def random_disk(directory: Path, size_bytes: int) -> Iterator[Path]:
 
 @contextmanager
 def sparse_disk(directory: Path, size_bytes: int, *, extents: int, data_bytes: int) -> Iterator[Path]:
-    """Write a sparse disk with so many extents of equal length at random places (on 4 KiB), and remove it again."""
+    """Write a sparse disk with extents of equal length at random offsets (aligned to 4 KiB), and remove it again."""
     path = directory / "sparse.raw"
     length = data_bytes // extents // (4 * KIB) * 4 * KIB
     slot = size_bytes // extents // (4 * KIB)
@@ -98,7 +98,7 @@ def dense(directory: Path, sink: Sink, rounds: int) -> None:
     """Compare on a disk of 2 GiB without zeros."""
     size = 2 * GIB
     results: dict[str, list[Result]] = {}
-    contestants: tuple[tuple[str, str, Result], ...] = (
+    candidates: tuple[tuple[str, str, Result], ...] = (
         ("push", "push", {}),
         ("bare sockets, pread and send", "bare", {"jobs": 4}),
         ("bare sockets, sendfile", "sendfile", {"jobs": 4}),
@@ -106,16 +106,16 @@ def dense(directory: Path, sink: Sink, rounds: int) -> None:
         ("oss2.resumable_upload, 4 threads", "oss2", {"jobs": 4}),
     )
     with random_disk(directory, size) as disk:
-        run("bare", disk, sink, jobs=4)  # the disk is in the page cache for all
+        run("bare", disk, sink, jobs=4)  # reads the disk into the page cache
         for _ in range(rounds):
-            for title, name, options in contestants:
+            for title, name, options in candidates:
                 results.setdefault(title, []).append(run(name, disk, sink, **options))
     print(f"dense: {size // GIB} GiB, {rounds} rounds")
     for title, ran in results.items():
         print(line(title, ran, size))
-    ours = median(results["push"])
+    own = median(results["push"])
     for title in list(results)[1:]:
-        print(f"  push is {median(results[title]) / ours:5.2f} x {title}")
+        print(f"  push is {median(results[title]) / own:5.2f} x {title}")
 
 
 def sparse(directory: Path, sink: Sink, rounds: int) -> None:
@@ -129,7 +129,7 @@ def sparse(directory: Path, sink: Sink, rounds: int) -> None:
             ("2.5 Gbit/s, 20 ms", 0.02, {"rate": 2.5 * GBIT_BYTES_S}),
             ("unlimited loopback", 0.0, {}),
         ):
-            sink.wait_before_answers(latency_s)
+            sink.delay_responses(latency_s)
             whole: list[Result] = []
             data: list[Result] = []
             for _ in range(rounds):
@@ -141,12 +141,12 @@ def sparse(directory: Path, sink: Sink, rounds: int) -> None:
             print(line("push of 2 GiB alone", data, 2 * GIB))
             print(f"  ratio of times {median(whole) / median(data):.2f}; on the wire {whole[0]['wire'] / MIB:.1f} MiB")
             print(f"  for {stored / MIB:.1f} MiB of data, in {whole[0]['requests']:.0f} requests")
-        sink.wait_before_answers(0.0)
+        sink.delay_responses(0.0)
 
 
 def limit(directory: Path, sink: Sink, rounds: int) -> None:
     """Compare a push with --limit-rate with the limit."""
-    sink.wait_before_answers(0.02)
+    sink.delay_responses(0.02)
     for rate, size in ((8_000_000, 192 * MIB), (50_000_000, GIB)):
         with random_disk(directory, size) as disk:
             ran = [run("push", disk, sink, rate=rate) for _ in range(rounds)]
@@ -155,25 +155,25 @@ def limit(directory: Path, sink: Sink, rounds: int) -> None:
         print(f"  {size / median(ran) / rate:.3f} of the limit; a kill loses")
         print(f"  {statistics.mean(one['in_flight'] for one in ran) / MIB:.1f} MiB on average, at most", end=" ")
         print(f"{max(one['most_in_flight'] for one in ran) / MIB:.1f} MiB")
-    sink.wait_before_answers(0.0)
+    sink.delay_responses(0.0)
 
 
 def request(directory: Path, sink: Sink, rounds: int) -> None:
     """Compare the processor time of a copied part with our store and with oss2."""
-    ours: list[float] = []
-    theirs: list[float] = []
+    store_us: list[float] = []
+    oss2_us: list[float] = []
     for _ in range(rounds):
-        for costs, options in ((ours, {}), (theirs, {"oss2": 1.0})):
+        for costs, options in ((store_us, {}), (oss2_us, {"oss2": 1.0})):
             ran = run("copies", directory, sink, **options)
             costs.append(ran["cpu_seconds"] / ran["count"] * 1e6)
     print("request: processor time of one UploadPartCopy, signing included")
-    for title, costs in (("our store", ours), ("oss2", theirs)):
+    for title, costs in (("our store", store_us), ("oss2", oss2_us)):
         print(f"  {title:34} {statistics.median(costs):6.0f} us ({min(costs):.0f}-{max(costs):.0f})")
-    print(f"  oss2 takes {statistics.median(theirs) / statistics.median(ours):.1f} times as long")
+    print(f"  oss2 takes {statistics.median(oss2_us) / statistics.median(store_us):.1f} times as long")
 
 
 def delta(directory: Path, sink: Sink, rounds: int) -> None:
-    """Count the bytes of a second push, at a sandbox, which keeps what it is sent."""
+    """Count the bytes of a second push to a sandbox, which stores the objects."""
     del rounds
     with random_disk(directory, 4 * GIB) as disk:
         result = run("delta", disk, sink)
@@ -187,7 +187,7 @@ def delta(directory: Path, sink: Sink, rounds: int) -> None:
 
 
 def memory(directory: Path, sink: Sink, rounds: int) -> None:
-    """Compare the peak of memory for a small and a huge disk."""
+    """Compare the peak memory for a small and a large disk."""
     del rounds
     print("memory: peak of the process")
     with random_disk(directory, 2 * GIB) as disk:
@@ -197,7 +197,7 @@ def memory(directory: Path, sink: Sink, rounds: int) -> None:
 
 
 def plan(directory: Path, sink: Sink, rounds: int) -> None:
-    """Time the plan of the worst disk that the issue names."""
+    """Measure the time of planning for a disk with many extents."""
     del directory, sink
     block = 128 * KIB
     cuts = sorted(random.Random(5).sample(range(500 * GIB // block), 200_000))
@@ -206,9 +206,9 @@ def plan(directory: Path, sink: Sink, rounds: int) -> None:
     sent = planned.bytes_of(PartKind.SEND)
     seconds: list[float] = []
     for _ in range(rounds):
-        began = time.perf_counter()
+        started = time.perf_counter()
         plan_upload(500 * GIB, data)
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.perf_counter() - started)
     print("plan: 500 GiB, 100,000 scattered extents")
     print(f"  {statistics.median(seconds):.2f} s ({min(seconds):.2f}-{max(seconds):.2f}), {len(planned.parts)} parts,")
     print(f"  {sent / GIB:.1f} GiB sent, {planned.gap_bytes / GIB:.1f} GiB of them gaps")
@@ -226,16 +226,16 @@ SCENARIOS: dict[str, Callable[[Path, Sink, int], None]] = {
 
 
 def main() -> None:
-    """Run the scenarios that are named, or all."""
-    parser = argparse.ArgumentParser(description="Measure the upload side by side with its peers.")
+    """Run the given scenarios, or all."""
+    parser = argparse.ArgumentParser(description="Measure the upload side by side with other programs.")
     parser.add_argument("names", nargs="*", choices=[[], *SCENARIOS], metavar="NAME", help=", ".join(SCENARIOS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--directory", type=Path, help="where the disks are written (10 GB)")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     print(f"{os.cpu_count()} processors, Python {sys.version.split()[0]}, loopback")
-    with running_sink() as sink, tempfile.TemporaryDirectory(prefix="bench-", dir=given.directory) as directory:
-        for name in given.names or SCENARIOS:
-            SCENARIOS[name](Path(directory), sink, given.rounds)
+    with running_sink() as sink, tempfile.TemporaryDirectory(prefix="bench-", dir=arguments.directory) as directory:
+        for name in arguments.names or SCENARIOS:
+            SCENARIOS[name](Path(directory), sink, arguments.rounds)
 
 
 if __name__ == "__main__":
