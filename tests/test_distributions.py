@@ -1,4 +1,4 @@
-"""Tests of the distributions: what they hold, and that they install in an empty environment of each Python."""
+"""Tests of the distributions: their content, and their installation with each Python."""
 
 import email
 import os
@@ -32,15 +32,15 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build both from the files that git tracks, the wheel from the sdist; return their folder."""
+    """Build the sdist and from it the wheel, and return their folder."""
     pytest.importorskip("build", reason="needs the extra `release`")
-    place = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--quiet", "--outdir", place, ROOT)
-    return place
+    folder = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--quiet", "--outdir", folder, ROOT)
+    return folder
 
 
 def only(folder: Path, pattern: str) -> Path:
-    """Return the one file of a pattern."""
+    """Return the only file that matches a pattern."""
     (path,) = folder.glob(pattern)
     return path
 
@@ -52,8 +52,8 @@ def metadata(wheel: Path) -> Message:
         return email.message_from_bytes(archive.read(name))
 
 
-def test_the_newest_version_of_the_changelog_is_that_of_the_package() -> None:
-    """The version stands in one place; the changelog has its date, below the section of what is unreleased."""
+def test_the_changelog_has_the_version_of_the_package() -> None:
+    """Below the section of unreleased changes, with its date."""
     text = (ROOT / "docs" / "changelog.md").read_text()
     kinds = set(re.findall(r"^### (.*)$", text, re.MULTILINE))
     assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
@@ -64,27 +64,27 @@ def test_the_newest_version_of_the_changelog_is_that_of_the_package() -> None:
 
 
 @pytest.mark.slow
-def test_an_index_accepts_both(built: Path) -> None:
-    """Twine reads the metadata and the description as an index does."""
+def test_twine_accepts_sdist_and_wheel(built: Path) -> None:
+    """It checks metadata and description as a package index does."""
     pytest.importorskip("twine")
     run(sys.executable, "-m", "twine", "check", "--strict", *built.iterdir())
 
 
 @pytest.mark.slow
-def test_the_wheel_has_what_the_tool_needs(built: Path) -> None:
-    """Types, schema, pages, man pages, licence; a classifier for each Python; nothing of the tests."""
+def test_the_wheel_has_its_data_files_and_metadata(built: Path) -> None:
+    """Types, schema, pages, man pages, licence and classifiers; no tests."""
     wheel = only(built, "*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    ours = f"aliyun_import-{aliyun_import.__version__}"
-    for name in ("aliyun_import/py.typed", "aliyun_import/schema.json", f"{ours}.dist-info/licenses/LICENSE"):
+    stem = f"aliyun_import-{aliyun_import.__version__}"
+    for name in ("aliyun_import/py.typed", "aliyun_import/schema.json", f"{stem}.dist-info/licenses/LICENSE"):
         assert name in names
     pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
     assert {name.removeprefix("aliyun_import/docs/") for name in names if name.endswith(".md")} == pages
     manuals = {path.name for path in (ROOT / "docs" / "man").iterdir()}
     assert {name.rpartition("/")[2] for name in names if "/share/man/man1/" in name} == manuals
     tops = {name.split("/")[0] for name in names}
-    assert tops == {"aliyun_import", f"{ours}.data", f"{ours}.dist-info"}
+    assert tops == {"aliyun_import", f"{stem}.data", f"{stem}.dist-info"}
     about = metadata(wheel)
     classifiers = about.get_all("Classifier") or []
     assert [one for one in classifiers if re.search(r":: 3\.\d+$", one)] == [
@@ -96,23 +96,23 @@ def test_the_wheel_has_what_the_tool_needs(built: Path) -> None:
 
 @pytest.mark.slow
 def test_the_tests_of_the_sdist_are_collected(built: Path, tmp_path: Path) -> None:
-    """A packager of a distribution runs them from there; it holds every file that git tracks."""
+    """Packagers run the tests from the sdist, so it has every file that git tracks."""
     with tarfile.open(only(built, "*.tar.gz")) as archive:
         archive.extractall(tmp_path, filter="data")
-    (place,) = tmp_path.iterdir()
+    (folder,) = tmp_path.iterdir()
     if (ROOT / ".git").exists():
         tracked = set(run("git", "ls-files", cwd=ROOT).splitlines())
-        packed = {str(path.relative_to(place)) for path in place.rglob("*") if path.is_file()}
+        packed = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
         assert packed - tracked == {"PKG-INFO"}
         assert tracked - packed == set()
     collected = run(
-        sys.executable, "-m", "pytest", "--collect-only", "-qq", "-n", "0", "-p", "no:cacheprovider", cwd=place
+        sys.executable, "-m", "pytest", "--collect-only", "-qq", "-n", "0", "-p", "no:cacheprovider", cwd=folder
     )
     assert "tests/test_errors.py" in collected
 
 
 def _interpreters() -> list[str]:
-    """Return the Pythons of this machine that are supported."""
+    """Return the supported Pythons that are installed."""
     found = []
     for version in PYTHONS:
         names = (sys.executable,) if sys.version.startswith(f"{version}.") else (f"python{version}",)
@@ -146,7 +146,7 @@ def test_the_wheel_installs_in_an_empty_environment(built: Path, python: str, tm
 @pytest.mark.slow
 @pytest.mark.parametrize("runner", ["pipx run --spec", "uvx --from"])
 def test_the_wheel_runs_without_being_installed(built: Path, runner: str, tmp_path: Path) -> None:
-    """By pipx and by uv, each in an environment of its own."""
+    """By pipx and by uv, which create an environment of their own."""
     if shutil.which(runner.split()[0]) is None:
         pytest.skip(f"{runner.split()[0]} is not installed")
     use([*runner.split(), only(built, "*.whl"), "aliyun-import"], tmp_path / "work")

@@ -1,10 +1,10 @@
 """Process that has imported the disk readers and forks a child for each call of `call_isolated`.
 
-A child of it has the limits of a real one and does not pay for the imports (0.2 s of processor time a disk). A call
-that fails is repeated in a real child, so that each failure is the real one. tests/disk/test_isolated.py and the flows
-that start a fresh interpreter keep to the real one.
+Its children have the limits of the real ones, without their imports (0.2 s of processor time per disk). A call that
+fails is repeated in a real child, so that each failure is the real one. tests/disk/test_isolated.py and the flows that
+start a fresh interpreter use real children.
 
-It also forks the server of commands (tests/flows/fork_server.py). The workers of a run share both.
+It also forks the fork server of commands (tests/flows/fork_server.py). The workers of a test run share both.
 """
 
 import atexit
@@ -29,7 +29,7 @@ real_call = isolated.call_isolated
 
 
 class WarmChildren:
-    """The users' side. The server starts with the first call, and ends with this process."""
+    """Client of the server. The server starts with the first call, and ends with this process."""
 
     def __init__(self, address: str = "") -> None:
         self._address = address
@@ -42,7 +42,7 @@ class WarmChildren:
         return self._address
 
     def fork_commands(self) -> str:
-        """Have the server fork the server of commands, unless it has, and return the path of that one's socket."""
+        """Start the fork server of commands if it does not run yet, and return the path of its socket."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(self.address)
             connection.sendall(json.dumps({"commands": True}).encode())
@@ -53,8 +53,8 @@ class WarmChildren:
     def call(
         self, target: str, arguments: Sequence[str], *, limits: Limits, descriptors: Sequence[int] = ()
     ) -> CallOutcome:
-        """Do what `call_isolated` does."""
-        order = {
+        """Call a function in a child, as `call_isolated` does."""
+        job = {
             "environment": isolated.child_environment(),
             "target": target,
             "arguments": list(arguments),
@@ -65,7 +65,7 @@ class WarmChildren:
             connection.settimeout(limits.wall_s)
             try:
                 connection.connect(self.address)
-                socket.send_fds(connection, [json.dumps(order).encode()], descriptors)
+                socket.send_fds(connection, [json.dumps(job).encode()], descriptors)
                 connection.shutdown(socket.SHUT_WR)
                 outcome = isolated._read_answer(_received(connection))
             except OSError:
@@ -76,14 +76,14 @@ class WarmChildren:
 
 
 def install(address: str = "") -> WarmChildren:
-    """Have this process read disks in warm children, of the server at `address` or of one of its own."""
+    """Make this process read disks in children of the server at `address`, or of a new server."""
     children = WarmChildren(address)
     _read_by(children.call)
     return children
 
 
 def uninstall() -> None:
-    """Have this process read disks in fresh interpreters."""
+    """Make this process read disks in fresh interpreters."""
     _read_by(real_call)
 
 
@@ -100,16 +100,16 @@ def start_server() -> str:
     folder = tempfile.TemporaryDirectory(prefix="aliyun-import-")
     atexit.register(folder.cleanup)
     address = str(Path(folder.name, "socket"))
-    mine, life = socket.socketpair()
-    with socket.socket(socket.AF_UNIX) as listener, life:
+    own, parent = socket.socketpair()
+    with socket.socket(socket.AF_UNIX) as listener, parent:
         listener.bind(address)
         listener.listen(64)
-        descriptors = [listener.fileno(), life.fileno()]
+        descriptors = [listener.fileno(), parent.fileno()]
         server = subprocess.Popen(
             [sys.executable, "-m", __name__, *map(str, descriptors)], pass_fds=descriptors, stdin=subprocess.DEVNULL
         )
     atexit.register(server.wait)
-    atexit.register(mine.close)
+    atexit.register(own.close)
     return address
 
 
@@ -124,26 +124,26 @@ def _received(connection: socket.socket) -> bytes:
     return b"".join(pieces)
 
 
-def serve(listener: socket.socket, life: socket.socket) -> None:
-    """Fork a child for each connection, until the other end of `life` is closed."""
+def serve(listener: socket.socket, parent: socket.socket) -> None:
+    """Fork a child for each connection, until the other end of `parent` is closed."""
     has_commands = False
     while True:
-        ready, _, _ = select.select([listener, life], [], [])
-        if life in ready:
+        ready, _, _ = select.select([listener, parent], [], [])
+        if parent in ready:
             return
         connection, _ = listener.accept()
         data, received, _, _ = socket.recv_fds(connection, 1 << 16, 16)
-        order = json.loads(data + _received(connection))
-        if "commands" in order:
+        job = json.loads(data + _received(connection))
+        if "commands" in job:
             if not has_commands:
-                _fork_commands(listener, life, connection)
+                _fork_commands(listener, parent, connection)
             has_commands = True
             connection.close()
             continue
-        # The next child of the same kind does not pay for it either.
-        importlib.import_module(order["target"].partition(":")[0])
+        # Imported here, so that the next child of this target need not import it.
+        importlib.import_module(job["target"].partition(":")[0])
         if os.fork() == 0:
-            _become_child(connection, order, received)
+            _become_child(connection, job, received)
         connection.close()
         for descriptor in received:
             os.close(descriptor)
@@ -152,38 +152,38 @@ def serve(listener: socket.socket, life: socket.socket) -> None:
                 pass
 
 
-def _fork_commands(listener: socket.socket, life: socket.socket, connection: socket.socket) -> None:
+def _fork_commands(listener: socket.socket, parent: socket.socket, connection: socket.socket) -> None:
     address = listener.getsockname()
-    orders = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    orders.bind(_commands_address(address))
-    orders.listen(64)
+    commands = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    commands.bind(_commands_address(address))
+    commands.listen(64)
     if os.fork() == 0:
         code = 1
         try:
             for each in (listener, connection):
                 each.close()
             install(address)
-            importlib.import_module("tests.flows.fork_server").serve(orders, life)
+            importlib.import_module("tests.flows.fork_server").serve(commands, parent)
             code = 0
         finally:
             os._exit(code)
-    orders.close()
+    commands.close()
 
 
-def _become_child(connection: socket.socket, order: dict[str, Any], received: Sequence[int]) -> None:
+def _become_child(connection: socket.socket, job: dict[str, Any], received: Sequence[int]) -> None:
     code = 1
     try:
         os.environ.clear()
-        os.environ.update(order["environment"])
-        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 -- a descriptor is wanted
-            os.dup2(nowhere.fileno(), 2)
+        os.environ.update(job["environment"])
+        with open(os.devnull, "wb") as devnull:  # noqa: PTH123 -- a descriptor is wanted
+            os.dup2(devnull.fileno(), 2)
         os.dup2(connection.fileno(), 1)
         connection.close()
-        # Their numbers may be in use here: by a descriptor of the server, or by another one that was received.
-        aside = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 1000) for descriptor in received]
-        for descriptor, number in zip(aside, order["descriptors"], strict=True):
+        # The wanted numbers may be in use, by the server or by another received descriptor.
+        moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 1000) for descriptor in received]
+        for descriptor, number in zip(moved, job["descriptors"], strict=True):
             os.dup2(descriptor, number)
-        isolated._run_child(str(os.getppid()), *order["limits"], order["target"], *order["arguments"])
+        isolated._run_child(str(os.getppid()), *job["limits"], job["target"], *job["arguments"])
         code = 0
     finally:
         os._exit(code)
