@@ -89,7 +89,7 @@ def test_an_undeclared_operation_is_not_sent(sandbox: Sandbox) -> None:
 
 
 def test_every_operation_but_getcalleridentity_needs_a_permission() -> None:
-    """Each operation but GetCallerIdentity needs a permission."""
+    """The copy of a part needs two."""
     assert {one for one in OPERATIONS if not permissions_of(one)} == {"GetCallerIdentity"}
     assert permissions_of("UploadPartCopy") == ("oss:GetObject", "oss:PutObject")
     assert permissions_of("ImportImage") == ("ecs:ImportImage",)
@@ -111,7 +111,7 @@ def test_the_policy_of_boot_tests_grants_exactly_their_permissions() -> None:
 
 
 def test_the_policy_has_one_statement_per_resource() -> None:
-    """The permissions on one kind of resource are beside each other, so that the policy has one statement for them."""
+    """The permissions on one kind of resource are adjacent, so that one statement has them all."""
     kinds = [permission.resource for permission in PERMISSIONS]
     assert len(user_policy()["Statement"]) == len(set(kinds))
     tested = [permission.resource for permission in BOOT_TEST_PERMISSIONS]

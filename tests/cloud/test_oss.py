@@ -73,7 +73,7 @@ def test_head_in_a_missing_bucket_is_an_error(sandbox: Sandbox) -> None:
 
 
 def test_an_unknown_key_and_a_wrong_secret_have_different_errors(sandbox: Sandbox) -> None:
-    """An unknown key and a wrong secret have different errors."""
+    """OSS, STS and ECS report both."""
     unknown = AccessKey(id="SANDBOX-NOBODY", secret="x")
     wrong = AccessKey(id=sandbox.access_key.id, secret="x")
     for key, code in ((unknown, "access-key-unknown"), (wrong, "secret-wrong")):

@@ -74,7 +74,7 @@ def test_an_added_rule_has_a_new_id() -> None:
 
 
 def test_a_prefix_with_special_characters_is_escaped() -> None:
-    """It is written so that it is read again as it was."""
+    """It is the same when it is parsed."""
     made = with_abort_rule(None, prefix="a&b<c>/", days=1)
     assert made is not None
     assert text_of(parse(made, "LifecycleConfiguration"), "Rule/Prefix") == "a&b<c>/"

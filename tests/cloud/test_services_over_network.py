@@ -208,7 +208,7 @@ def test_an_endless_handshake_is_a_connect_timeout() -> None:
 
 
 def test_a_server_without_an_answer_is_a_timeout() -> None:
-    """A server that accepts the request and does not answer is a transient failure, for both SDKs."""
+    """It is a transient failure, for OSS and the RPC services."""
 
     def keep_silent(connection: socket.socket) -> None:
         servers.read_head(connection)

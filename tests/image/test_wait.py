@@ -155,7 +155,7 @@ def test_the_deadline_holds_during_failures() -> None:
 
 
 def test_a_new_task_may_be_unknown_for_a_while() -> None:
-    """Nothing there at first is no error."""
+    """Task and image are missing at first."""
     images = ScriptedImages(None)
     images.steps = [
         lambda: None,

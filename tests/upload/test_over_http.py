@@ -32,6 +32,8 @@ DENSE = "abc"
 SPARSE = "ab" + "." * 6 + "c0d"
 # Enough zeros that a zero object is grown on the server.
 MANY_ZEROS = "ab" + "." * 150 + "c0d"
+# `read` holds the range in memory, and permits 64 MiB at most.
+READ_BYTES = 32 * MIB
 
 
 class Cloud:
@@ -65,9 +67,18 @@ class Cloud:
 
     def push(self) -> str:
         """Push the disk, assert that the object equals it, and return the key."""
-        uploaded = self.setup.push(store=self.store)
-        assert self.store.read(uploaded.key) == self.setup.path.read_bytes()
-        return uploaded.key
+        key = self.setup.push(store=self.store).key
+        self.assert_equals_disk(key)
+        return key
+
+    def assert_equals_disk(self, key: str) -> None:
+        """Assert that an object has the bytes of the disk."""
+        stored = self.store.head(key)
+        assert stored is not None
+        assert stored.size_bytes == self.setup.path.stat().st_size
+        with self.setup.path.open("rb") as disk:
+            for start in range(0, stored.size_bytes, READ_BYTES):
+                assert self.store.read(key, start=start, length=READ_BYTES) == disk.read(READ_BYTES)
 
     def sent_bytes(self) -> int:
         """Return the number of bytes that the sandbox received as parts and objects."""

@@ -355,7 +355,7 @@ def test_a_final_error_keeps_its_code_and_is_resumable(setup: UploadSetup) -> No
 
 @pytest.mark.parametrize("key", [None, "images/web.raw"])
 @pytest.mark.parametrize("resumed", [False, True])
-def test_after_a_kill_behind_complete_without_a_crc_the_object_is_ours(
+def test_after_a_kill_during_complete_without_a_crc_the_object_is_ours(
     setup: UploadSetup, key: str | None, *, resumed: bool
 ) -> None:
     """Tag, size and parts decide: the next run is not refused under --key, and nothing is sent twice."""
