@@ -67,39 +67,37 @@ def pushes(tmp_path: Path, forks: ForkServer) -> KilledPushes:
     return KilledPushes(tmp_path / "pushes", forks)
 
 
-def kill_and_repeat(
-    pushes: KilledPushes, directory: Path, *, kill_at: int, after: bool, extra: tuple[str, ...]
-) -> None:
+def kill_and_repeat(pushes: KilledPushes, directory: Path, *, kill_at: int, after: bool) -> None:
     """Kill a push at a step, repeat it, and check images, objects and uploads."""
     with Sandbox.start(directory / "cloud", settings=Settings(import_s=5.0)) as sandbox:
-        case = {"kill_at": kill_at, "after": after, "extra": extra}
-        killed = pushes.push(sandbox, directory / "state", kill_at=kill_at, after=after, extra=extra)
+        case = {"kill_at": kill_at, "after": after}
+        killed = pushes.push(sandbox, directory / "state", kill_at=kill_at, after=after)
         assert killed.get("killed") == 9, (case, killed)
-        repeated = pushes.push(sandbox, directory / "state", extra=extra)
+        repeated = pushes.push(sandbox, directory / "state")
         assert "image_id" in repeated, (case, repeated)
         ecs = sandbox.state.part(Ecs)
         found = [image.id for image in ecs.images.values() if image.name == "disk"]
         assert found == [repeated["image_id"]], case
-        assert len(ecs.images) == (2 if "rename" in extra else 1), case
+        assert len(ecs.images) == 1, case
         (bucket,) = sandbox.state.part(OssState).buckets.values()
         assert (list(bucket.versions), list(bucket.uploads)) == ([], []), case
 
 
-def steps_of(pushes: KilledPushes, directory: Path, *extra: str) -> list[str]:
+def steps_of(pushes: KilledPushes, directory: Path) -> list[str]:
     """Return the steps of a push that is not killed."""
     with Sandbox.start(directory / "cloud", settings=Settings(import_s=5.0)) as sandbox:
-        whole = pushes.push(sandbox, directory / "state", extra=extra)
+        whole = pushes.push(sandbox, directory / "state")
     assert "image_id" in whole, whole
     return list(whole["steps"])
 
 
-def kill_at_steps(pushes: KilledPushes, directory: Path, *extra: str, every: int, first: int = 1) -> list[str]:
+def kill_at_steps(pushes: KilledPushes, directory: Path, *, every: int, first: int = 1) -> list[str]:
     """Kill a push before and after each `every`-th step, and return the steps of a push that is not killed."""
-    steps = steps_of(pushes, directory / "whole", *extra)
+    steps = steps_of(pushes, directory / "whole")
     assert len(steps) > 20
     for number in range(first, len(steps) + 1, every):
         for after in (False, True):
-            kill_and_repeat(pushes, directory / f"{number}-{after}", kill_at=number, after=after, extra=extra)
+            kill_and_repeat(pushes, directory / f"{number}-{after}", kill_at=number, after=after)
     return steps
 
 
