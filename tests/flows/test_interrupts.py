@@ -90,10 +90,10 @@ def test_a_second_signal_ends_the_command_at_once(commands: Commands, sandbox: S
     running.kill(signal.SIGINT)
     time.sleep(0.2)
     running.kill(signal.SIGINT)
-    began = time.monotonic()
+    started = time.monotonic()
     code, _, _ = ended(running)
     assert code == 130
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - started < 10
 
 
 def test_a_task_can_be_listed_shown_and_cancelled(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
@@ -114,6 +114,6 @@ def test_a_task_can_be_listed_shown_and_cancelled(commands: Commands, sandbox: S
     assert "Deleted" in commands.run("task", "cancel", task_id).out
     assert (names(), names(home="/nonexistent")) == ([(task_id, "golden")], [(task_id, "")])
     assert "golden" in commands.run("task", "list").out
-    unknown = commands.run("task", "show", "t-sandbox-nobody", "--output", "json")
+    unknown = commands.run("task", "show", "t-sandbox-unknown", "--output", "json")
     assert (unknown.code, unknown.json["code"]) == (5, "task-unknown")
     assert sandbox.state.part(Ecs).images == {}

@@ -141,7 +141,7 @@ def count_started(sandbox: Sandbox) -> int:
 def kill_boot_test_at_steps(pushes: KilledPushes, directory: Path, *, every: int, sides: tuple[bool, ...]) -> None:
     """Kill a push with a boot test at each `every`-th step; after an even step, repeat it 46 minutes later.
 
-    `sides` says whether it is killed before (False) or after (True) the step.
+    `sides` has the cases: it is killed before (False), after (True) the step.
     """
     with Sandbox.start(directory / "whole", settings=BOOT_SETTINGS) as sandbox:
         steps = pushes.push(sandbox, directory / "state", extra=BOOT_TEST)["steps"]

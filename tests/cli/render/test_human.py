@@ -59,14 +59,14 @@ class Screen:
         return line.rstrip()
 
 
-def lasting(drawn: str) -> list[str]:
-    """Return the lines that stay on the screen: those that begin with a mark, and not with a spinner."""
+def permanent_lines(drawn: str) -> list[str]:
+    """Return the lines that stay on the screen: they begin with a symbol, not with a spinner."""
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn.replace("\r", "\n"))
     return [line.rstrip() for line in plain.splitlines() if line[:2] in {"✓ ", "+ ", "! "}]
 
 
 @pytest.mark.parametrize(
-    ("width", "needed", "has_bar"),
+    ("width", "facts", "has_bar"),
     [
         (36, ("35 %", "left"), False),
         (50, ("35 %", "left", "MiB/s"), True),
@@ -75,19 +75,19 @@ def lasting(drawn: str) -> list[str]:
         (120, ("35 %", "left", "MiB/s", "of 300 MiB"), True),
     ],
 )
-def test_a_narrow_terminal_shows_what_matters(
-    monkeypatch: pytest.MonkeyPatch, width: int, needed: tuple[str, ...], has_bar: bool
+def test_a_narrow_terminal_shows_the_most_important_facts(
+    monkeypatch: pytest.MonkeyPatch, width: int, facts: tuple[str, ...], has_bar: bool
 ) -> None:
-    """The line is one line, at most as wide as the terminal; the bar takes what is left over."""
+    """The text is one line, at most as wide as the terminal; the bar fills the rest."""
     line = Screen(monkeypatch, width).line_of("upload", SENDING)
     assert len(line) <= width
-    assert all(fact in line for fact in needed), line
+    assert all(fact in line for fact in facts), line
     assert ("━" in line) is has_bar, line
 
 
 @pytest.mark.parametrize("width", [50, 80, 90, 120])
 def test_hours_and_tib_fit(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
-    """Percent, time left and rate of the largest disk on a slow line are whole at each width."""
+    """Percentage, time left and rate of a large disk are complete at each width."""
     event = replace(SENDING, percent=9, left_s=359999.0, rate_bytes_s=1023.9 * (1 << 20), phase_bytes=2 << 40)
     line = Screen(monkeypatch, width).line_of("upload", event)
     assert "99:59:59 left  1023.9 MiB/s" in line
@@ -139,7 +139,7 @@ def test_stages_have_plain_names_in_text(monkeypatch: pytest.MonkeyPatch) -> Non
         for stage in ("look", "finish"):
             screen.renderer.emit(events.StageStarted(stage=stage))
             screen.renderer.emit(events.StageFinished(stage=stage, seconds=0.1, detail="done"))
-    assert lasting(drawn.get()) == ["✓ account  done", "✓ cleanup  done"]
+    assert permanent_lines(drawn.get()) == ["✓ account  done", "✓ cleanup  done"]
 
 
 def test_the_name_of_a_stage_precedes_its_first_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +152,7 @@ def test_the_name_of_a_stage_precedes_its_first_line(monkeypatch: pytest.MonkeyP
         screen.renderer.emit(events.Changed(what="created role", name="a-role"))
         screen.renderer.emit(events.Warned(code="a-code", message="so"))
         screen.renderer.emit(events.StageFinished(stage="role", seconds=0.1, detail="created"))
-    assert lasting(drawn.get()) == [
+    assert permanent_lines(drawn.get()) == [
         "✓ account  account 1",
         "+ role     created role: a-role",
         "!          warning: so",
