@@ -72,7 +72,7 @@ def test_twine_accepts_sdist_and_wheel(built: Path) -> None:
 
 @pytest.mark.slow
 def test_the_wheel_has_its_data_files_and_metadata(built: Path) -> None:
-    """Types, schema, pages, man pages, licence and classifiers; no tests."""
+    """Types, schema, pages, man pages, license and classifiers; no tests."""
     wheel = only(built, "*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()

@@ -193,8 +193,8 @@ def _license_type(_report: DiskReport, known: ImportRequest) -> Value[str] | Non
     if known.os_type is not OsType.WINDOWS:
         return None
     if known.platform == OTHER_WINDOWS:
-        # The service refuses other licences (InvalidLicenseType.BYOLOnly): Alibaba Cloud sells none for client Windows.
-        return Value("BYOL", "the service sells licences for Windows Server only", Origin.SERVICE)
+        # The service refuses other licenses (InvalidLicenseType.BYOLOnly): Alibaba Cloud sells none for client Windows.
+        return Value("BYOL", "the service sells licenses for Windows Server only", Origin.SERVICE)
     # This is the service's default, but it requires an explicit value for Windows.
     return Value("Aliyun", "the system is Windows, and this is the service's default", Origin.SERVICE)
 

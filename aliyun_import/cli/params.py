@@ -19,8 +19,6 @@ SETTINGS = "aliyun_import.settings"
 # The first and the last panel of a help.
 COMMON = "Common"
 RARE = "Rarely needed"
-# Parameters of ImportImage that few images need.
-_RARE_PARAMETERS = ("imds_support", "detection_strategy", "resource_group", "storage_location_arn")
 Callback = Callable[..., Any]
 Decorator = Callable[[Callback], Callback]
 
@@ -259,7 +257,7 @@ def _parameter_option(declared: Parameter) -> Decorator:
         metavar=declared.metavar,
         help=declared.help,
         show_default=default,
-        panel=RARE if declared.name in _RARE_PARAMETERS else "",
+        panel=RARE if declared.rare else "",
         shell_complete=complete_from("platforms") if declared.name == "platform" else None,
     )
 

@@ -84,17 +84,20 @@ class Parameter:
 
     `name` is the field of ImportParameters, `api` the name in the request ("Features.NvmeSupport" for a member of a
     JSON object), `choices` the values that the service accepts (empty: any text). `inferred` is the source of the value
-    if the user gives none; empty if it is not inferred. `off` is the choice that omits the parameter.
+    if the user gives none; empty if it is not inferred. `off` is the choice that omits the parameter. `rare`: its
+    option is in the last panel of the help. `plan_name` is its name in the plan of a dry run.
     """
 
     name: str
     api: str
     option: str
     help: str
-    choices: tuple[str, ...] = ()
-    inferred: str = ""
-    metavar: str | None = None
-    off: str = ""
+    choices: tuple[str, ...]
+    inferred: str
+    metavar: str | None
+    off: str
+    rare: bool
+    plan_name: str
 
 
 def _declared(
@@ -105,10 +108,13 @@ def _declared(
     inferred: str = "",
     metavar: str | None = None,
     off: str = "",
+    rare: bool = False,
+    plan_name: str = "",
 ) -> dict[str, Any]:
-    """Return the metadata of a field of ImportParameters."""
+    """Return the metadata of a field of ImportParameters. Without `plan_name`: the name of the field."""
     return {
         "api": api, "help": help_text, "choices": choices, "inferred": inferred, "metavar": metavar, "off": off,
+        "rare": rare, "plan_name": plan_name,
     }  # fmt: skip
 
 
@@ -125,13 +131,21 @@ class ImportParameters:
     architecture: Architecture | None = field(
         default=None,
         metadata=_declared(
-            "Architecture", "CPU architecture of the guest.", choices=tuple(Architecture), inferred="the disk"
+            "Architecture",
+            "CPU architecture of the guest.",
+            choices=tuple(Architecture),
+            inferred="the disk",
+            plan_name="arch",
         ),
     )
     os_type: OsType | None = field(
         default=None,
         metadata=_declared(
-            "OSType", "Operating system family of the guest.", choices=tuple(OsType), inferred="the disk"
+            "OSType",
+            "Operating system family of the guest.",
+            choices=tuple(OsType),
+            inferred="the disk",
+            plan_name="os",
         ),
     )
     platform: str | None = field(
@@ -145,12 +159,17 @@ class ImportParameters:
             "Firmware that starts the guest; UEFI-Preferred permits both.",
             choices=tuple(BootMode),
             inferred="the disk",
+            plan_name="boot",
         ),
     )
     license_type: str | None = field(
         default=None,
         metadata=_declared(
-            "LicenseType", "Windows licence.", choices=("Auto", "Aliyun", "BYOL"), inferred="Aliyun for Windows"
+            "LicenseType",
+            "Windows license.",
+            choices=("Auto", "Aliyun", "BYOL"),
+            inferred="Aliyun for Windows",
+            plan_name="license",
         ),
     )
     nvme_support: str | None = field(
@@ -160,11 +179,14 @@ class ImportParameters:
             "Whether the guest can boot from NVMe disks.",
             choices=("supported", "unsupported"),
             inferred="the disk",
+            plan_name="nvme",
         ),
     )
     imds_support: str | None = field(
         default=None,
-        metadata=_declared("Features.ImdsSupport", "Version of the instance metadata service.", choices=("v1", "v2")),
+        metadata=_declared(
+            "Features.ImdsSupport", "Version of the instance metadata service.", choices=("v1", "v2"), rare=True
+        ),
     )
     detection_strategy: str | None = field(
         default=None,
@@ -174,32 +196,29 @@ class ImportParameters:
             choices=("Standard", "none"),
             inferred="Standard where the service checks the platform",
             off="none",
+            rare=True,
         ),
     )
     resource_group: str | None = field(
-        default=None, metadata=_declared("ResourceGroupId", "Resource group of the image.", metavar="rg-...")
+        default=None,
+        metadata=_declared("ResourceGroupId", "Resource group of the image.", metavar="rg-...", rare=True),
     )
     storage_location_arn: str | None = field(
         default=None,
-        metadata=_declared("StorageLocationArn", "CloudBox that stores the disk.", metavar="arn:acs:cloudbox:..."),
+        metadata=_declared(
+            "StorageLocationArn", "CloudBox that stores the disk.", metavar="arn:acs:cloudbox:...", rare=True
+        ),
     )
 
 
 def parameters() -> tuple[Parameter, ...]:
     """Return the declarations of all parameters, in the order of ImportParameters."""
-    return tuple(
-        Parameter(
-            name=one.name,
-            api=one.metadata["api"],
-            option=f"--{one.name.replace('_', '-')}",
-            help=one.metadata["help"],
-            choices=one.metadata["choices"],
-            inferred=one.metadata["inferred"],
-            metavar=one.metadata["metavar"],
-            off=one.metadata["off"],
-        )
-        for one in fields(ImportParameters)
-    )
+    return tuple(_parameter(one.name, dict(one.metadata)) for one in fields(ImportParameters))
+
+
+def _parameter(name: str, metadata: dict[str, Any]) -> Parameter:
+    plan_name = metadata.pop("plan_name") or name
+    return Parameter(name=name, option=f"--{name.replace('_', '-')}", plan_name=plan_name, **metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,15 +26,6 @@ from aliyun_import.upload.transfer.concurrency import piece_bytes_for
 from aliyun_import.upload.transfer.parts import in_pieces
 from aliyun_import.upload.upload import preview_upload
 
-# Names in the plan of the parameters that have shorter ones there.
-_SHORT_NAMES = {
-    "os_type": "os",
-    "architecture": "arch",
-    "boot_mode": "boot",
-    "nvme_support": "nvme",
-    "license_type": "license",
-}
-
 
 def dry_run(
     request: ImportRequest, active: ActivePush, run: PushRun, journal: Journal, *, offer: InstanceOffer | None
@@ -215,8 +206,8 @@ def without_changes(emit: Emit) -> Emit:
 
 
 def _parameters(request: ImportRequest) -> dict[str, str]:
-    """Return the values of ImportImage as text, under the name of the field where it has no shorter one."""
+    """Return the values of ImportImage as text, by their names in the plan."""
     system = request.disks[0]
     values = {"format": system.format, "size": f"{system.size_gib} GiB" if system.size_gib else None}
-    values |= {_SHORT_NAMES.get(one.name, one.name): getattr(request, one.name) for one in parameters()}
+    values |= {one.plan_name: getattr(request, one.name) for one in parameters()}
     return {name: str(value) for name, value in values.items() if value}

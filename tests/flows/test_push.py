@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from aliyun_import.model.request import parameters
 from aliyun_import.sandbox.core.faults import Fault
-from aliyun_import.sandbox.ecs.state import Ecs
+from aliyun_import.sandbox.ecs.state import ATTRIBUTES, Ecs
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
 from tests.clocks import import_calls
 from tests.flows.commands import Commands
 from tests.flows.disks import MIB, write_disk
+from tests.parameters import DOCUMENTED
 
 BUCKET = "aliyun-import-1000000000000000-cn-hangzhou"
 
@@ -86,18 +88,17 @@ def test_a_zero_object_that_stays_is_named(commands: Commands, sandbox: Sandbox,
 
 
 def test_the_import_has_the_parameters_of_the_options(commands: Commands, sandbox: Sandbox, disk: Path) -> None:
-    """Every parameter is sent to ECS, and the image has it."""
+    """Every parameter is sent to ECS, and the image has it. A CloudBox is no attribute of an image."""
+    attributes = [one for one in parameters() if one.api != "StorageLocationArn"]
     ran = commands.run(
-        "push", disk, "--name", "golden-7", "--description", "the golden image", "--platform", "Debian",
-        "--boot-mode", "BIOS", "--architecture", "x86_64", "--os-type", "linux", "--disk-size", "40",
-        "--resource-group", "rg-sandbox", "--tag", "team=infra", "--tag", "empty=", "--imds-support", "v2",
-        "--nvme-support", "supported", "--output", "json",
+        "push", disk, *(word for one in attributes for word in (one.option, DOCUMENTED[one.api])),
+        "--name", "golden-7", "--disk-size", "40", "--tag", "team=infra", "--tag", "empty=", "--output", "json",
     )  # fmt: skip
     assert ran.code == 0, ran.out
     (image,) = sandbox.state.part(Ecs).images.values()
-    assert (image.name, image.description, image.platform) == ("golden-7", "the golden image", "Debian")
-    assert (image.boot_mode, image.architecture, image.os_type) == ("BIOS", "x86_64", "linux")
-    assert (image.nvme_support, image.imds_support, image.resource_group) == ("supported", "v2", "rg-sandbox")
+    assert image.name == "golden-7"
+    kept = {attribute.parameter: getattr(image, name) for name, attribute in ATTRIBUTES.items()}
+    assert kept == {one.api: DOCUMENTED[one.api] for one in attributes}
     assert image.disks[0].size_gib == 40
     assert image.tags["team"] == "infra"
     assert image.tags["empty"] == ""

@@ -21,6 +21,7 @@ from aliyunsdkcore.client import AcsClient
 
 from aliyun_import.sandbox.core.state import AccessKey
 from aliyun_import.sandbox.server import Sandbox
+from tests.parameters import NEWER_THAN_SDK
 
 PACKAGES = ("aliyunsdkecs.request.v20140526", "aliyunsdkram.request.v20150501", "aliyunsdksts.request.v20150401")
 
@@ -34,7 +35,10 @@ def _request(action: str, fields: dict[str, Any]) -> Any:
             continue
         request = getattr(module, name)()
         for field, value in fields.items():
-            getattr(request, f"set_{field}")(value)
+            if "." in field or field in NEWER_THAN_SDK:
+                request.add_query_param(field, value)
+            else:
+                getattr(request, f"set_{field}")(value)
         return request
     raise LookupError(f"no SDK has {action}")
 
@@ -51,7 +55,10 @@ def _client(key: AccessKey, region: str) -> AcsClient:
 def call(
     sandbox: Sandbox, action: str, *, key: AccessKey | None = None, region: str = "cn-hangzhou", **fields: Any
 ) -> dict[str, Any]:
-    """Make a call through the SDK, which may raise. `fields` are arguments of setters, as ImageName="disk"."""
+    """Make a call through the SDK, which may raise.
+
+    `fields` are arguments of setters, as ImageName="disk"; a parameter without a setter has its name in the request.
+    """
     client = _client(key or sandbox.access_key, region)
     request = _request(action, fields)
     request.set_endpoint(sandbox.url)

@@ -38,7 +38,7 @@ _NEVER_I386 = frozenset({
     "Windows Server 2022", "Windows Server 2019", "Windows Server 2016", "Windows Server 2012", "Fedora CoreOS",
     "CentOS Stream", "AlmaLinux", "Rocky Linux", "Anolis",
 })  # fmt: skip
-# The page has a code for platforms that allow only BYOL, but no list. Aliyun sells no licences for client Windows.
+# The page has a code for platforms that allow only BYOL, but no list. Aliyun sells no licenses for client Windows.
 _BYOL_ONLY = frozenset({"Other Windows"})
 _SUFFIXES = (".raw", ".vhd", ".qcow2", ".vmdk")
 

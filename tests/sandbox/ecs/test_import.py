@@ -6,6 +6,7 @@ import pytest
 from aliyunsdkcore.acs_exception.exceptions import ServerException
 
 from aliyun_import.sandbox.core.state import AccessKey
+from aliyun_import.sandbox.ecs.state import ATTRIBUTES, Attribute
 from aliyun_import.sandbox.oss.state import OssState
 from aliyun_import.sandbox.server import Sandbox
 from tests.rows import each_row
@@ -46,6 +47,17 @@ def _image(sandbox: Sandbox, image_id: str) -> dict[str, Any]:
     (image,) = call(sandbox, "DescribeImages", ImageId=image_id, Status="ALL")["Images"]["Image"]
     assert isinstance(image, dict)
     return image
+
+
+@each_row("attribute", [one for one in ATTRIBUTES.values() if one.values])
+def test_each_listed_value_of_an_attribute_is_accepted_and_no_other(ready: Sandbox, attribute: Attribute) -> None:
+    """The image has the value; another one is refused with the code of the attribute."""
+    name, _, member = attribute.parameter.partition(".")
+    for value in attribute.values:
+        image_id = _import(ready, ImageName=f"is-{member or name}-{value}", **{attribute.parameter: value})["ImageId"]
+        shown = _image(ready, image_id)[name]
+        assert (shown[member] if member else shown) == value
+    assert _refused(ready, **{attribute.parameter: "no-such-value"}) == (400, attribute.code)
 
 
 @each_row(
