@@ -10,42 +10,43 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
-from aliyun_import.disk.containers.compressed import unpacked_file
+from aliyun_import.disk.containers.compressed import compressed_twice, unpacked_file
 from aliyun_import.disk.containers.interface import COPY_AGAIN, ContainerFormat, Upload
 from aliyun_import.disk.containers.qemu import convert_to_raw
 from aliyun_import.disk.containers.registry import format_named, open_container
-from aliyun_import.disk.containers.vhd import DiskDirectory
-from aliyun_import.disk.containers.vhd_checks import CHS_PADDED, rebuilt
+from aliyun_import.disk.containers.vhd import DiskDirectory, fixed_footer
+from aliyun_import.disk.containers.vhd_checks import CHS_PADDED, NEEDS_PARENT, unpadded_bytes
 from aliyun_import.disk.containers.vhd_checks import FIXED as VHD_FIXED
 from aliyun_import.disk.disk import Disk, open_disk, unpack_failed
 from aliyun_import.disk.fingerprint import Fingerprint, Likeness
 from aliyun_import.disk.inspect import inspect_disk
-from aliyun_import.disk.reader import FileReader, ReadProblem
+from aliyun_import.disk.reader import FileReader, Reader, ReadProblem, data_pieces
 from aliyun_import.disk.report import DiskReport
+from aliyun_import.disk.sparse import require_space, write_sparse
 from aliyun_import.errors import AliyunImportError, DiskChanged, DiskError, Interrupted, LocalStateError, TransientError
 from aliyun_import.events import Emit, Noted, Warned
-from aliyun_import.limits import GIB, KIB, MAX_DISK_GIB, MIB
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import DiskFormat
 
 # The name of a partial file, with the id of the process that writes it.
 _PART = re.compile(r"aliyun-import-[0-9a-f]{20}\.[a-z0-9]+\.([0-9]{1,9})\.part(?:\.second)?")
-# Aligned zeros of this size become holes, as with `qemu-img convert -S 64k`. These are 16 blocks of most file systems.
-_HOLE_BYTES = 64 * KIB
-_ZEROS = bytes(_HOLE_BYTES)
-# Free space that is never used.
-RESERVE_BYTES = 256 * MIB
-_CHECK_EVERY_BYTES = 64 * MIB
 
 
 def needs_preparing(report: DiskReport) -> bool:
-    """Return whether `prepare` would convert this disk to another file."""
-    return any(problem.convertible for problem in report.container_problems)
+    """Return whether `prepare` would convert this disk to another file.
+
+    A container that ECS does not accept is always converted, whatever its problems are. Of those that it accepts, a
+    problem decides: padding of a VHD, or a compressed file that can't be unpacked during the upload.
+    """
+    return format_named(report.container).is_rewritten or any(
+        problem.convertible for problem in report.container_problems
+    )
 
 
 @contextmanager
@@ -152,10 +153,8 @@ def _make(path: Path, report: DiskReport, target: Path, *, emit: Emit) -> None:
         container = format_named(report.container)
         if container.upload is Upload.UNPACKED:
             _unpack(path, report, part)
-        elif container.upload is Upload.CONVERTED:
-            _convert(path, container, part, name=path, least_bytes=min(report.file_bytes, report.virtual_bytes or 0))
         else:
-            _rebuild(path, report, part)
+            _write_raw(path, container, report, part)
         if _states(path, report) != before:
             raise _changed(path)
         _finish(part, target, modified_ns=path.stat().st_mtime_ns)
@@ -260,20 +259,16 @@ def _unpack(path: Path, report: DiskReport, part: Path) -> None:
     name = path.with_suffix("")  # the name of the content if the user unpacks the file
     inner = inspect_disk(part, name=name)
     container = format_named(inner.container)
-    if container.upload is Upload.CONVERTED:
-        second = part.with_name(f"{part.name}.second")
-        try:
-            least_bytes = min(inner.file_bytes, inner.virtual_bytes or 0)
-            _convert(part, container, second, name=name, least_bytes=least_bytes)
-            second.rename(part)
-        finally:
-            second.unlink(missing_ok=True)
-        return
-    _refuse_inner(path, inner)
-    if container is VHD_FIXED and inner.virtual_bytes is not None:
+    _refuse_inner(path, container, inner)
+    made = inner.format
+    if container.is_rewritten:
+        _replace_by_raw(part, container, inner)
+        made = DiskFormat.RAW
+    elif container is VHD_FIXED and inner.virtual_bytes is not None:
         # Without its footer a fixed VHD is a RAW disk, the format in the report.
         os.truncate(part, inner.virtual_bytes)
-    elif inner.format is not report.format:
+        made = DiskFormat.RAW
+    if made is not report.format:
         raise DiskError(
             f"{path} contains a {inner.container} image, and the inspection found a {report.format} image.",
             code="unpack-failed",
@@ -281,11 +276,39 @@ def _unpack(path: Path, report: DiskReport, part: Path) -> None:
         )
 
 
-def _refuse_inner(path: Path, inner: DiskReport) -> None:
-    # The parent of a differencing VHD is not in the compressed file.
-    is_whole = format_named(inner.container).upload not in (Upload.UNPACKED, Upload.MERGED)
+def _replace_by_raw(part: Path, container: ContainerFormat, inner: DiskReport) -> None:
+    """Convert an unpacked container, whose report is `inner`, in its place."""
+    second = part.with_name(f"{part.name}.second")
+    try:
+        _write_raw(part, container, inner, second)
+        second.rename(part)
+    finally:
+        second.unlink(missing_ok=True)
+
+
+def _write_raw(path: Path, container: ContainerFormat, report: DiskReport, target: Path) -> None:
+    """Write the disk in the container at `path` to `target`. The report has its name for messages."""
+    if container.upload is Upload.BY_QEMU:
+        least_bytes = min(report.file_bytes, report.virtual_bytes or 0)
+        _convert(path, container, target, name=report.path, least_bytes=least_bytes)
+    else:
+        _rebuild(path, report, target)
+
+
+def _refuse_inner(path: Path, container: ContainerFormat, inner: DiskReport) -> None:
+    """Raise DiskError if the unpacked file can't be imported."""
+    if container.compression:
+        twice = compressed_twice(path, container)
+        raise DiskError(f"{path} can't be imported: {twice.message}", code=twice.code, remedy=twice.remedy)
+    # A parent is never in the compressed file, and the directory of the unpacked file may have another with its name.
+    if inner.parents or any(problem.code == NEEDS_PARENT for problem in inner.container_problems):
+        raise DiskError(
+            f"{path} contains a {container.name} image, whose parent is not in it.",
+            code=NEEDS_PARENT,
+            remedy=f"Unpack {path.name} into the directory of the parent, and push the unpacked file.",
+        )
     for problem in inner.container_problems:
-        if problem.severity is Severity.BLOCKS or not is_whole:
+        if problem.severity is Severity.BLOCKS and container.upload is not Upload.BY_QEMU:
             raise DiskError(
                 f"{path}, once unpacked, can't be imported: {problem.message}",
                 code=problem.code,
@@ -298,90 +321,30 @@ def _rebuild(path: Path, report: DiskReport, part: Path) -> None:
     with FileReader(path) as file, DiskDirectory(path) as directory:
         opened = open_container(file, path, neighbours=directory.neighbour)
         disk = opened.disk
-        if disk is None or tuple(directory.path / name for name in opened.parents) != report.parents:
+        if tuple(directory.path / name for name in opened.parents) != report.parents:
             raise _changed(path)
+        if disk is None:
+            causes = (*(problem.message for problem in opened.problems), *opened.unknowns)
+            raise _unreadable(report.path, " ".join(causes))
         # The new file has the same holes.
         allocated_bytes = sum(one.stat().st_blocks * 512 for one in (path, *report.parents))
         require_space(part.parent, min(allocated_bytes, disk.size))
         try:
-            write_sparse(rebuilt(disk, report), part)
+            write_sparse(_rebuilt(disk, report), part)
         except ReadProblem as problem:
-            raise DiskError(
-                f"{path} can't be read.", code="conversion-failed", cause=problem.message, remedy=COPY_AGAIN
-            ) from problem
+            raise _unreadable(report.path, problem.message) from problem
 
 
-def write_sparse(pieces: Iterable[bytes | int], target: Path) -> int:
-    """Write the pieces to a new file, zeros as holes, and return the size in bytes.
+def _unreadable(path: Path, cause: str) -> DiskError:
+    return DiskError(f"{path} can't be read.", code="conversion-failed", cause=cause, remedy=COPY_AGAIN)
 
-    A number stands for a hole with this many bytes. Raises DiskError "disk-too-large" over the maximum of ECS,
-    LocalStateError "no-space" before the file system is full, FileExistsError, and other OSErrors. The partial file
-    stays then.
+
+def _rebuilt(disk: Reader, report: DiskReport) -> Iterator[bytes | int]:
+    """Yield the content of the file to upload: bytes, and numbers of zero bytes.
+
+    The format is that of the report: a VHD becomes a fixed VHD without padding, anything else a RAW disk.
     """
-    handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        size, checked = 0, 0
-        for piece in pieces:
-            if isinstance(piece, int):
-                size += piece
-            else:
-                _write_data(handle, piece, size)
-                size += len(piece)
-            if size > MAX_DISK_GIB * GIB:
-                raise _too_large()
-            if size - checked >= _CHECK_EVERY_BYTES:
-                require_space(target.parent, 0)
-                checked = size
-        os.ftruncate(handle, size)
-        os.fsync(handle)
-        return size
-    finally:
-        os.close(handle)
-
-
-def require_space(directory: Path, needed_bytes: int) -> None:
-    """Raise LocalStateError "no-space" unless the directory has space for `needed_bytes` and the reserve."""
-    space = os.statvfs(directory)
-    free = space.f_bavail * space.f_frsize
-    if free < needed_bytes + RESERVE_BYTES:
-        raise LocalStateError(
-            f"There is not enough free space in {directory}: {free / GIB:.1f} GiB are free, and at least "
-            f"{(needed_bytes + RESERVE_BYTES) / GIB:.1f} GiB are needed.",
-            code="no-space",
-            remedy="Free some space, or name a directory with more: --work-dir DIRECTORY.",
-            details={"directory": str(directory), "free_bytes": str(free)},
-        )
-
-
-def _write_data(handle: int, piece: bytes, offset: int) -> None:
-    """Write a piece without its aligned zeros, in runs as long as possible."""
-    view = memoryview(piece)
-    # Holes are aligned to the disk, not to the piece.
-    at = 0
-    start: int | None = None
-    while at < len(view):
-        end = min(at + _HOLE_BYTES - (offset + at) % _HOLE_BYTES, len(view))
-        # Comparing the view instead compares byte by byte: 20 s for 4 GiB, and 1 s with startswith.
-        zeros = piece.startswith(_ZEROS[: end - at], at)
-        if zeros and start is not None:
-            _write_all(handle, view[start:at], offset + start)
-            start = None
-        elif not zeros and start is None:
-            start = at
-        at = end
-    if start is not None:
-        _write_all(handle, view[start:], offset + start)
-
-
-def _write_all(handle: int, data: memoryview, offset: int) -> None:
-    while data:
-        written = os.pwrite(handle, data, offset)
-        data, offset = data[written:], offset + written
-
-
-def _too_large() -> DiskError:
-    return DiskError(
-        f"The unpacked disk is larger than {MAX_DISK_GIB} GiB, the maximum of ECS.",
-        code="disk-too-large",
-        remedy="Shrink the disk before it is compressed, or move part of its data to a data disk.",
-    )
+    if report.format is not DiskFormat.VHD:
+        return data_pieces(disk, disk.size)
+    size = unpadded_bytes(disk, report)
+    return chain(data_pieces(disk, size), [fixed_footer(size)])

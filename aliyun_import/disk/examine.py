@@ -40,7 +40,7 @@ def examine(path: str, name: str, depth: str, descriptor: str) -> DiskReport:
             unknowns=opened.unknowns,
             parents=tuple(directory.path / name for name in opened.parents),
         )
-        if opened.container.upload is Upload.CONVERTED:
+        if opened.container.upload is Upload.BY_QEMU:
             return _through_qemu(report, opened.container, Path(path), depth=depth)
         return report if opened.disk is None else _inspect(report, opened.disk, depth=depth)
 

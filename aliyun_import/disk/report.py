@@ -27,8 +27,8 @@ class TableKind(StrEnum):
 class Problem:
     """A problem of the container or the partition table. `code` is the id of its check, stable and kebab-case.
 
-    `message` is a sentence, `where` the position in the file, `remedy` None if there is none. `convertible`:
-    `convert.prepare` makes a disk of it that ECS accepts, if the tools for that are installed.
+    `message` is a sentence, `where` the position in the file, `remedy` None if there is none. `convertible`: it
+    is the reason for which `convert.prepare` makes another file, if the tools for that are installed.
     """
 
     code: str

@@ -80,10 +80,9 @@ class SentDisks:
             work_dir = self._run.options.conversion_dir
             converted = self._run.disks.enter_context(prepare(path, report, work_dir=work_dir, emit=context.emit))
             self._run.disks.open(converted, name=path)
-            reason = next(problem for problem in report.container_problems if problem.convertible)
-            stage.detail = (
-                f"{path} is sent as {report.format or report.container}. {reason.message} {reason.remedy or ''}"
-            )
+            reasons = [problem for problem in report.container_problems if problem.convertible]
+            texts = [text for reason in reasons[:1] for text in (reason.message, reason.remedy) if text]
+            stage.detail = " ".join([f"{path} is sent as {report.format}.", *texts])
         return converted
 
 

@@ -96,6 +96,30 @@ def test_the_unpacked_disk_is_checked_before_the_upload(tmp_path: Path, packed: 
     assert list((tmp_path / "work").iterdir()) == []
 
 
+def test_a_compressed_differencing_vhd_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    """It is not merged with a file of the work directory, and no text says that it is merged."""
+    child = build.vhd_differencing(DISK, bytes(len(DISK)), parent="base.vhd")
+    path, report = _source(tmp_path, gzip.compress(child), "child.vhd.gz")
+    (tmp_path / "work").mkdir()
+    for parent in (None, build.vhd_dynamic(bytes(len(DISK)), unique_id=7)):
+        if parent is not None:
+            (tmp_path / "work" / "base.vhd").write_bytes(parent)
+        with pytest.raises(DiskError) as caught, prepare(path, report, work_dir=tmp_path / "work", emit=ignore):
+            pass
+        assert caught.value.code == "vhd-differencing"
+        assert caught.value.summary == f"{path} contains a vhd-differencing image, whose parent is not in it."
+        assert "Unpack child.vhd.gz into the directory of the parent" in (caught.value.remedy or "")
+
+
+def test_a_file_that_is_compressed_twice_is_refused_as_such(tmp_path: Path) -> None:
+    """No text says that the inner file is unpacked."""
+    path, report = _source(tmp_path, gzip.compress(gzip.compress(DISK)), "disk.gz")
+    with pytest.raises(DiskError) as caught, prepare(path, report, work_dir=tmp_path, emit=ignore):
+        pass
+    assert caught.value.summary == f"{path} can't be imported: The file is compressed twice: it contains gzip data."
+    assert caught.value.remedy == "Unpack disk.gz once, and push the result."
+
+
 def test_a_truncated_compressed_file_is_refused(tmp_path: Path) -> None:
     """The error is unpack-failed."""
     path, report = _source(tmp_path, gzip.compress(os.urandom(MIB))[: MIB // 2], "disk.gz")

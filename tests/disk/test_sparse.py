@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from aliyun_import.disk.convert import require_space, write_sparse
+from aliyun_import.disk.sparse import require_space, write_sparse
 from aliyun_import.errors import DiskError, LocalStateError
 from aliyun_import.limits import GIB, KIB, MIB
 

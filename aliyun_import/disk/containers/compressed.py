@@ -67,7 +67,7 @@ def _open(own: ContainerFormat, file: Reader, source: Source) -> OpenedContainer
         found = damaged("container-damaged", what, problem, remedy=remedy)
         return OpenedContainer(container=own, format=DiskFormat.RAW, problems=(found,))
     if inner.container.compression:
-        return replace(inner, container=own, problems=(_compressed_twice(path, inner.container),))
+        return replace(inner, container=own, problems=(compressed_twice(path, inner.container),))
     if inner.disk is disk:  # the content is a RAW disk
         return replace(inner, container=own, problems=(_sent_by_blocks(own, disk), *inner.problems))
     unread = () if inner.disk or inner.unknowns else ("the disk is inspected after it is unpacked",)
@@ -92,7 +92,7 @@ def _open_beginning(own: ContainerFormat, file: Reader, source: Source, *, reaso
     inner = source.open_inner(content, Path(path.stem))
     problems = [_unpacked_first(path, own, reason, is_raw=inner.disk is content)]
     if inner.container.compression:
-        problems.append(_compressed_twice(path, inner.container))
+        problems.append(compressed_twice(path, inner.container))
     elif inner.container.judged_by_head:
         problems += [problem for problem in inner.problems if problem.severity is Severity.BLOCKS]
     return OpenedContainer(
@@ -144,7 +144,8 @@ def _unpacked_first(path: Path, own: ContainerFormat, reason: str, *, is_raw: bo
     )
 
 
-def _compressed_twice(path: Path, inner: ContainerFormat) -> Problem:
+def compressed_twice(path: Path, inner: ContainerFormat) -> Problem:
+    """Return the problem of a compressed file that contains another one."""
     return Problem(
         code="container-compressed",
         severity=Severity.BLOCKS,

@@ -23,8 +23,8 @@ class Upload(Enum):
 
     AS_IS = auto()
     UNPACKED = auto()  # the content of a compressed file
-    CONVERTED = auto()  # to RAW, by qemu-img
-    MERGED = auto()  # to RAW, by the reader of this tool
+    BY_QEMU = auto()  # as RAW, which qemu-img writes
+    REWRITTEN = auto()  # as RAW, which this tool writes from `OpenedContainer.disk`
     NEVER = auto()
 
 
@@ -58,8 +58,9 @@ class OpenedContainer:
     """An open container.
 
     `disk` reads the disk in it. It is None if the disk can't be read; `problems` or `unknowns` have the reason.
-    `format` is the DiskFormat for ECS, None if ECS does not accept the container. `parents` are the names of other
-    files in the same directory with data of the disk, the nearest first.
+    `format` is the DiskFormat for ECS, None if ECS does not accept the container. `open_container` sets `format`,
+    `virtual_bytes` and a note for a container that is rewritten. `parents` are the names of other files in the same
+    directory with data of the disk, the nearest first.
     """
 
     container: "ContainerFormat"
@@ -104,8 +105,8 @@ class ContainerFormat:
     `name` is stable: it is in reports, JSON and messages. A file has the format if it has one of `signatures` (offset
     and bytes, within the first KiB), and `matches`, called with the file and its first 4 KiB, returns true. `open` is
     called with the format and raises OSError only. `unpacked_format` is the DiskFormat of a compressed disk in this
-    format. `judged_by_head`: problems in the first bytes of a compressed disk are final. `qemu_name` is the name of the
-    format for the tools of QEMU, which read and convert it.
+    format. `judged_by_head`: `open` finds the same blocking problems in the first MiB of a disk as in all of it.
+    `qemu_name` is the name of the format for the tools of QEMU, which read and convert it.
     """
 
     name: str
@@ -114,10 +115,15 @@ class ContainerFormat:
     signatures: tuple[tuple[int, bytes], ...] = ()
     matches: Callable[[Reader, bytes], bool] | None = None
     unpacked_format: DiskFormat = DiskFormat.RAW
-    judged_by_head: bool = True
+    judged_by_head: bool = False
     suffix_rule: SuffixRule | None = None
     qemu_name: str = ""
     compression: Compression | None = None
+
+    @property
+    def is_rewritten(self) -> bool:
+        """Return whether the upload is a RAW disk made from the file, and never the file itself."""
+        return self.upload in (Upload.BY_QEMU, Upload.REWRITTEN)
 
     def recognises(self, file: Reader, head: bytes) -> bool:
         """Return whether the file, which begins with `head`, has this format."""

@@ -286,7 +286,6 @@ QCOW2 = ContainerFormat(
     upload=Upload.AS_IS,
     signatures=((0, MAGIC),),
     unpacked_format=DiskFormat.QCOW2,
-    judged_by_head=False,
     suffix_rule=SuffixRule(suffixes=(".qcow2",), title="QCOW2", content="`QFI` in its first bytes"),
 )
 

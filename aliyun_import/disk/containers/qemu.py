@@ -101,7 +101,8 @@ def _format(
     return ContainerFormat(
         name=name,
         open=_open_vmdk if name == "vmdk" else partial(_open, size_at=size_at),
-        upload=Upload.CONVERTED,
+        upload=Upload.BY_QEMU,
+        judged_by_head=True,
         signatures=signatures,
         suffix_rule=suffix_rule,
         qemu_name=qemu_name or name,

@@ -41,7 +41,7 @@ def identify(file: Reader) -> ContainerFormat:
 
 def format_named(name: str) -> ContainerFormat:
     """Return the format with this name. Raises KeyError."""
-    return _BY_NAME[name]
+    return {known.name: known for known in FORMATS}[name]
 
 
 def open_container(
@@ -57,10 +57,32 @@ def open_container(
     rule = next((one for one in rules if path.suffix.lower() in one.suffixes), None)
     source = Source(path=name or path, suffix_rule=rule, neighbours=neighbours, open_inner=_open_inner)
     opened = found.open(found, file, source)
+    if found.upload is Upload.REWRITTEN:
+        opened = _as_rewritten(opened)
     problems = tuple(
         replace(one, remedy=one.remedy and _with_names(one.remedy, source.path)) for one in opened.problems
     )
     return replace(opened, problems=problems)
+
+
+def _as_rewritten(opened: OpenedContainer) -> OpenedContainer:
+    """Return a container that this tool rewrites with what is true of all: a note, and the format and size as RAW."""
+    if opened.disk is None:
+        return replace(opened, format=None)
+    note = Problem(
+        code="container-foreign",
+        severity=Severity.NOTE,
+        message=f"The file is {opened.container.name}, which ECS does not import: it is converted to RAW first.",
+        where="first bytes",
+        convertible=True,
+    )
+    has_note = any(problem.convertible for problem in opened.problems)
+    return replace(
+        opened,
+        format=DiskFormat.RAW,
+        virtual_bytes=opened.disk.size,
+        problems=opened.problems if has_note else (note, *opened.problems),
+    )
 
 
 def _with_names(remedy: str, path: Path) -> str:
@@ -164,7 +186,14 @@ def _refused(
 ) -> ContainerFormat:
     problem = Problem(code=code, severity=Severity.BLOCKS, message=message, where=where, remedy=remedy)
     opened = partial(_refuse, problem=problem)
-    return ContainerFormat(name=name, open=opened, upload=Upload.NEVER, signatures=signatures, matches=matches)
+    return ContainerFormat(
+        name=name,
+        open=opened,
+        upload=Upload.NEVER,
+        signatures=signatures,
+        matches=matches,
+        judged_by_head=True,
+    )
 
 
 def _archive(name: str, signature: tuple[int, bytes], remedy: str) -> ContainerFormat:
@@ -211,7 +240,7 @@ _TEXT = _refused(
     remedy="Pass the disk image, and not a file about it (a checksum file, a descriptor, an error page).",
     matches=lambda _file, head: head[510:512] != b"\x55\xaa" and is_text(head),
 )
-_RAW = ContainerFormat(name="raw", open=_open_raw, upload=Upload.AS_IS, judged_by_head=False)
+_RAW = ContainerFormat(name="raw", open=_open_raw, upload=Upload.AS_IS)
 # In the order in which they are tried. A VHD may begin with any bytes, so its footer is searched first. RAW matches all
 # files.
 FORMATS: tuple[ContainerFormat, ...] = (
@@ -238,4 +267,3 @@ FORMATS: tuple[ContainerFormat, ...] = (
     _TEXT,
     _RAW,
 )
-_BY_NAME = {known.name: known for known in FORMATS}

@@ -6,9 +6,9 @@ InvalidBlockSize.NotSupport for some block sizes (error table of ImportImage). T
 
 import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from itertools import chain, pairwise
+from itertools import pairwise
 
 from aliyun_import.disk.containers import vhd
 from aliyun_import.disk.containers.interface import (
@@ -22,7 +22,7 @@ from aliyun_import.disk.containers.interface import (
     broken_file,
     damaged,
 )
-from aliyun_import.disk.reader import Bad, Missing, Reader, ReadProblem, Window, data_pieces
+from aliyun_import.disk.reader import Bad, Missing, Reader, ReadProblem, Window
 from aliyun_import.disk.report import DiskReport, Problem
 from aliyun_import.limits import GIB, MIB
 from aliyun_import.model.finding import Severity
@@ -30,6 +30,7 @@ from aliyun_import.model.request import DiskFormat
 
 TRUNCATED = "vhd-truncated"
 CHS_PADDED = "vhd-chs-padded"
+NEEDS_PARENT = "vhd-differencing"
 _CHUNK_BYTES = 4 * MIB
 _GPT_ALTERNATE_AT = 32
 # Block sizes of current tools: 2 MiB, and 512 KiB as the specification allows.
@@ -60,7 +61,6 @@ FIXED = ContainerFormat(
     open=_open,
     upload=Upload.AS_IS,
     matches=_has_type(vhd.FIXED),
-    judged_by_head=False,
     suffix_rule=SuffixRule(
         suffixes=(".vhd", ".vpc"),
         title="VHD",
@@ -72,9 +72,8 @@ FIXED = ContainerFormat(
 DIFFERENCING = ContainerFormat(
     name="vhd-differencing",
     open=_open,
-    upload=Upload.MERGED,
+    upload=Upload.REWRITTEN,
     matches=_has_type(vhd.DIFFERENCING),
-    judged_by_head=False,
 )
 # A footer with an unknown type counts as this one, and is reported as damaged.
 DYNAMIC = ContainerFormat(
@@ -83,7 +82,6 @@ DYNAMIC = ContainerFormat(
     upload=Upload.AS_IS,
     matches=_has_type(),
     unpacked_format=DiskFormat.VHD,
-    judged_by_head=False,
 )
 _FORMATS = {vhd.FIXED: FIXED, vhd.DIFFERENCING: DIFFERENCING}
 
@@ -237,7 +235,7 @@ def _size_problems(footer: vhd.Footer, *, at: int) -> list[Problem]:
     if footer.creator == "qemu" and footer.geometry_bytes == footer.current_bytes:
         return [
             Problem(
-                code="vhd-chs-padded",
+                code=CHS_PADDED,
                 severity=Severity.WARNS,
                 message=f"qemu-img enlarged the disk to {footer.current_bytes} bytes, the next CHS geometry: the image "
                 "may need one GiB more, and the backup of a GPT is not at its end. A push removes the padding.",
@@ -311,7 +309,7 @@ def _odd_blocks(header: vhd.DynamicHeader) -> Problem:
 def _not_whole(header: vhd.DynamicHeader, problem: Missing) -> Problem:
     named = f" {header.parent!r}" if header.parent else ""
     return Problem(
-        code="vhd-differencing",
+        code=NEEDS_PARENT,
         severity=Severity.BLOCKS,
         message=f"The file is a differencing VHD, which contains only the differences from its parent{named}. The "
         f"parent was not found: {problem.message}.",
@@ -324,7 +322,7 @@ def _not_whole(header: vhd.DynamicHeader, problem: Missing) -> Problem:
 
 def _is_merged(parent: str) -> Problem:
     return Problem(
-        code="vhd-differencing",
+        code=NEEDS_PARENT,
         severity=Severity.NOTE,
         message=f"The file is a differencing VHD, which contains only the differences from its parent {parent!r} in "
         "the same directory. The two are merged into one disk first.",
@@ -345,19 +343,7 @@ def _parent_modified(parent: str) -> Problem:
     )
 
 
-def rebuilt(disk: Reader, report: DiskReport) -> Iterator[bytes | int]:
-    """Yield the content of the file to upload: bytes, and numbers of zero bytes.
-
-    A differencing VHD becomes a RAW disk, and a padded VHD a fixed VHD without padding. qemu-img is not used, because
-    it reads a differencing VHD as a dynamic one.
-    """
-    if report.container == DIFFERENCING.name:
-        return data_pieces(disk, disk.size)
-    size = _unpadded_bytes(disk, report)
-    return chain(data_pieces(disk, size), [vhd.fixed_footer(size)])
-
-
-def _unpadded_bytes(disk: Reader, report: DiskReport) -> int:
+def unpadded_bytes(disk: Reader, report: DiskReport) -> int:
     """Return the size without the padding, which is at most one cylinder (2 MiB).
 
     This is the end of the backup GPT, or else the next lower multiple of 1 GiB or 1 MiB that is not followed by data.

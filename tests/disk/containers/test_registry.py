@@ -4,17 +4,26 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import shlex
 import tarfile
 import zipfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from aliyun_import.disk import convert
 from aliyun_import.disk.containers import registry
-from aliyun_import.disk.containers.interface import ContainerFormat, OpenedContainer, SuffixRule, Upload
+from aliyun_import.disk.containers.interface import ContainerFormat, OpenedContainer, Source, SuffixRule, Upload
 from aliyun_import.disk.containers.registry import open_container
-from aliyun_import.disk.reader import FileReader, Window
+from aliyun_import.disk.disk import open_disk
+from aliyun_import.disk.examine import examine
+from aliyun_import.disk.reader import FileReader, Reader, Window
+from aliyun_import.disk.report import DiskReport
+from aliyun_import.errors import DiskError
+from aliyun_import.events import ignore
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import DiskFormat
 from tests.disk import build
@@ -97,25 +106,69 @@ def test_a_file_that_cannot_be_imported_blocks_with_a_remedy(tmp_path: Path, dat
     assert problem.remedy
 
 
+def _open_new(own: ContainerFormat, file: Reader, _source: Source) -> OpenedContainer:
+    return OpenedContainer(container=own, disk=Window(file, start=512, size=file.size - 512))
+
+
+NEW = ContainerFormat(
+    name="new",
+    open=_open_new,
+    upload=Upload.REWRITTEN,
+    signatures=((0, b"NEWDISK"),),
+    suffix_rule=SuffixRule(suffixes=(".new",), title="NEW", content="`NEWDISK` in its first bytes"),
+)
+NEW_FILE = b"NEWDISK".ljust(512, b"\0") + DISK
+
+
+def _inspect(path: Path, *, name: Path | None = None) -> DiskReport:
+    """Inspect a disk in this process, which knows the new format."""
+    with open_disk(path, name=name) as disk:
+        return examine(str(path), str(disk.name), "layout", str(os.dup(disk.descriptor)))
+
+
 def test_a_new_format_needs_only_its_value_in_the_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A format in the table is detected by content, opened, and checked against its suffix."""
-    new = ContainerFormat(
-        name="new",
-        open=lambda own, file, _source: OpenedContainer(
-            container=own, format=DiskFormat.RAW, disk=Window(file, start=512, size=file.size - 512)
-        ),
-        upload=Upload.MERGED,
-        signatures=((0, b"NEWDISK"),),
-        suffix_rule=SuffixRule(
-            suffixes=(".new",), title="NEW", content="`NEWDISK` in its first bytes", code="suffix-not-content"
-        ),
-    )
-    monkeypatch.setattr(registry, "FORMATS", (new, *registry.FORMATS))
-    opened = _open(tmp_path, b"NEWDISK".ljust(512, b"\0") + DISK)
-    assert (opened.container, opened.format) == (new, DiskFormat.RAW)
-    assert opened.disk is not None
-    assert opened.disk.size == len(DISK)
+    """A format in the table is detected by content, opened as RAW with a note, and checked against its suffix."""
+    monkeypatch.setattr(registry, "FORMATS", (NEW, *registry.FORMATS))
+    opened = _open(tmp_path, NEW_FILE)
+    assert (opened.container, opened.format, opened.virtual_bytes) == (NEW, DiskFormat.RAW, len(DISK))
+    (note,) = opened.problems
+    assert (note.code, note.severity) == ("container-foreign", Severity.NOTE)
     assert build.codes(_open(tmp_path, DISK, "disk.new").problems) == ["suffix-not-content"]
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress, _zip], ids=["plain", "gzip", "xz", "zip"])
+def test_the_upload_of_a_new_format_is_the_disk_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]
+) -> None:
+    """A rewritten container is uploaded as the bytes of its disk, without a header or a footer of another format."""
+    monkeypatch.setattr(registry, "FORMATS", (NEW, *registry.FORMATS))
+    monkeypatch.setattr(convert, "inspect_disk", _inspect)
+    path = tmp_path / "disk.bin"
+    path.write_bytes(pack(NEW_FILE))
+    report = _inspect(path)
+    assert report.format is DiskFormat.RAW
+    with convert.prepare(path, report, work_dir=tmp_path / "work", emit=ignore) as ready:
+        assert ready != path
+        assert ready.read_bytes() == DISK
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_a_rewritten_container_without_a_readable_disk_is_never_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reason is the cause of the error, also if the findings are overridden."""
+    broken = replace(NEW, open=lambda own, _file, _source: OpenedContainer(container=own, unknowns=("no table",)))
+    monkeypatch.setattr(registry, "FORMATS", (broken, *registry.FORMATS))
+    path = tmp_path / "disk.bin"
+    path.write_bytes(NEW_FILE)
+    report = _inspect(path)
+    assert report.format is None
+    with (
+        pytest.raises(DiskError) as caught,
+        convert.prepare(path, report, work_dir=tmp_path / "work", emit=ignore),
+    ):
+        pass
+    assert (caught.value.code, caught.value.cause) == ("conversion-failed", "no table")
 
 
 def test_names_of_formats_are_unique() -> None:
