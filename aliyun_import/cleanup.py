@@ -8,7 +8,6 @@ All objects below the staging prefix were made by this tool. Elsewhere, where --
 has the tag of a push. An unfinished upload there may belong to another program; it is listed.
 """
 
-import glob
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from aliyun_import.model.objects import RemoteObject, RemoteUpload
 from aliyun_import.services import ObjectStore
 from aliyun_import.upload.complete import TAG_NAME
 from aliyun_import.upload.manifest import SUFFIX
+from aliyun_import.upload.removal import remove_object
 
 _ZEROS = re.compile(r"(^|/)zeros-[0-9a-f]{12}-\d+$")
 
@@ -137,15 +137,6 @@ def clean_up(
     )
 
 
-def leftovers_command(*, region: str, bucket: str, keys: Iterable[str] = ()) -> str:
-    """Return the command that lists the leftovers of a bucket, or removes exactly these keys; for remedies.
-
-    --remove takes patterns, so keys are escaped: a key with brackets could match another key.
-    """
-    words = ["aliyun-import", "cleanup", "--region", region, "--bucket", bucket]
-    return f"`{shlex.join([*words, *(word for key in keys for word in ('--remove', glob.escape(key)))])}`"
-
-
 def _refuse_used(used: Sequence[Leftover], *, bucket: str, region: str) -> None:
     if not used:
         return
@@ -240,16 +231,6 @@ def remove_leftover(store: ObjectStore, leftover: Leftover) -> None:
         store.abort(leftover.key, leftover.upload_id)
     else:
         remove_object(store, leftover.key)
-
-
-def remove_object(store: ObjectStore, key: str) -> None:
-    """Remove an object and its bytes; succeeds if it does not exist.
-
-    In a bucket with versioning, only a deletion by version id removes the bytes, so the id is queried.
-    """
-    existing = store.head(key)
-    if existing:
-        store.delete(key, version_id=existing.version_id)
 
 
 def _kind(key: str) -> LeftoverKind:

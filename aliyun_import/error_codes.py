@@ -78,7 +78,7 @@ class ErrorCode(CodeRow):
     DISK_TOO_LARGE = "disk-too-large", e.DiskError, "The disk is larger than ECS imports.", "Shrink the disk."
     DISK_REFUSED = "disk-refused", e.DiskError, "Several checks of the disks failed; each is listed.",
     REQUEST_REFUSED = "request-refused", e.RefusedError, "Several checks of the request failed; each is listed.",
-    NOT_WHOLE = "not-whole", e.DiskError, "A file of a multi-file disk is missing.", "Put all files in one folder."
+    NOT_WHOLE = "not-whole", e.DiskError, "The disk consists of several files.", "Convert it to one file."
     QEMU_IMG_MISSING = ("qemu-img-missing", e.QemuImgMissing, "This format requires qemu-img, which is not installed.",
                         "Install qemu-img (package qemu-utils or qemu-img).")
     CONVERSION_FAILED = "conversion-failed", e.DiskError, "qemu-img can't convert the disk.", "Run `qemu-img check`."
@@ -216,8 +216,8 @@ class ErrorCode(CodeRow):
     OBJECT_CORRUPTED = "object-corrupted", e.ObjectCorrupted, "The CRC-64 of the object and the disk differ.", _MEMORY
     ZEROS_CORRUPTED = "zeros-corrupted", e.TransientError, "The zero object has bytes other than zero.", _AGAIN
     ZEROS_LEFT = "zeros-left", WARNING, "The zero object could not be removed."
-    UNPROVEN = "unproven", WARNING, "OSS reports no CRC-64 of the object; only its size was compared."
-    COPY_REFUSED = ("copy-refused", e.CopyRefused, "The store does not create parts by copying.",
+    UNPROVEN = "unproven", WARNING, "The object could not be proven equal to the disk by CRC-64."
+    COPY_REFUSED = ("copy-refused", (e.CopyRefused, WARNING), "The store does not create parts by copying.",
                     "Pass an endpoint of OSS itself, whose server copies them.")
     BASE_CHANGED = ("base-changed", e.BaseChanged, "The base object changed during the upload.",
                     "Run the same command again; it sends the bytes that it would have copied.")
@@ -295,7 +295,7 @@ class ErrorCode(CodeRow):
     VHD_BLOCK_SIZE = "vhd-block-size", e.RefusedError, "The VHD has a block size that ECS does not support.", _CONVERT
     VHD_SIZE = "vhd-size", e.RefusedError, "The header and the size of the VHD disagree.", _CONVERT
     TAG_DUPLICATE = "tag-duplicate", e.RefusedError, "Two tags have the same key.", "Leave one --tag out."
-    TAG_COUNT = "tag-count", e.RefusedError, "There are too many tags.", "Pass --tag at most 20 times."
+    TAG_COUNT = "tag-count", e.RefusedError, "There are too many tags.", "Pass --tag at most 18 times."
     TAG_INVALID = ("tag-invalid", e.RefusedError, "The key or the value of a tag is invalid.",
                    "Pass --tag with a key of 1 to 128 characters and a value of at most 128, not beginning with aliyun "
                    "or acs:, and without http(s)://.")
@@ -332,7 +332,7 @@ class ErrorCode(CodeRow):
     IMPORT_CANCELLED = ("import-cancelled", e.ImportFailed, "The import was cancelled, here or in the console.",
                         "Run the same command again to import again; the object is kept.")
     IMPORT_PAUSED = ("import-paused", e.ImportFailed, "The service paused the import; no operation resumes it.",
-                     "Cancel the task, and run the same command again.")
+                     "Delete the image, and run the same command again.")
     IMPORT_NOT_STARTED = "import-not-started", e.RefusedError, "The service treated the import as a dry run.", _AGAIN
     IMPORT_STILL_RUNNING = ("import-still-running", e.StillRunning, "The wait ended; the import continues.",
                             "Run `aliyun-import task wait`.")

@@ -38,6 +38,7 @@ from aliyun_import.model.boot import (
 
 # The largest page of these lists; that of DescribeVSwitches is 50.
 _PAGE = 100
+_MAX_PAGES = 100  # ECS has some thousand instance types
 # Boot tests use the smallest type. A page has some 100 types, and there are thousands.
 _FEW_PROCESSORS = 4
 # For disk categories whose maximum the answer does not state.
@@ -110,12 +111,17 @@ class EcsInstances(RpcClient):
             "MaxResults": _PAGE,
         }
         found: list[InstanceType] = []
+        used: set[str] = set()
         while True:
             answer = self._call(DescribeInstanceTypesRequest, wanted, region=self._region)
             found += _types(answer)
             token = text(answer, "NextToken")
             if not token:
                 return tuple(found)
+            if token in used or len(used) == _MAX_PAGES:
+                why = f"The list of instance types is endless: page {len(used) + 2} continues at {token}."
+                raise unreadable("ECS", "DescribeInstanceTypes", why)
+            used.add(token)
             wanted["NextToken"] = token
 
     def instance_types(self, image_id: str) -> tuple[InstanceType, ...]:

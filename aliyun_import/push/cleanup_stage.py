@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from aliyun_import.account.check import AccountState
-from aliyun_import.cleanup import remove_object
 from aliyun_import.errors import AccessError, AliyunImportError, ImportFailed, RefusedError
 from aliyun_import.events import Changed, Noted, Warned
 from aliyun_import.image.find_existing import clear_failed
@@ -18,6 +17,7 @@ from aliyun_import.push.state import PushState
 from aliyun_import.services import ObjectStore
 from aliyun_import.sizes import size
 from aliyun_import.upload.manifest import SUFFIX
+from aliyun_import.upload.removal import remove_object
 
 
 def settle_image(request: ImportRequest, image: Image, state: PushState, run: PushRun, journal: Journal) -> Image:

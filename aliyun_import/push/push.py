@@ -22,7 +22,6 @@ from functools import partial
 
 from aliyun_import.account.check import AccountState, check_account, ensure_bucket
 from aliyun_import.boot.instance_choice import Cloud, Confirm
-from aliyun_import.cleanup import leftovers_command
 from aliyun_import.context import Context
 from aliyun_import.disk.disk import OpenDisks
 from aliyun_import.error_codes import ErrorCode
@@ -68,6 +67,7 @@ from aliyun_import.push.stages import (
 from aliyun_import.push.state import PushState, fold
 from aliyun_import.retry import add_retries, without_retries
 from aliyun_import.services import Services
+from aliyun_import.upload.removal import leftovers_command
 
 
 def push(

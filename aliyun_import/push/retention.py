@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 
-from aliyun_import.cleanup import remove_object
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.events import Changed, Noted, Warned
 from aliyun_import.image.replace import was_replaced
@@ -12,6 +11,7 @@ from aliyun_import.model.objects import RemoteObject
 from aliyun_import.push.options import Kept, PushRun
 from aliyun_import.services import ObjectStore
 from aliyun_import.upload.manifest import SUFFIX
+from aliyun_import.upload.removal import remove_object
 
 
 def apply_retention(run: PushRun, image: Image, *, store: ObjectStore | None, stems: Sequence[str]) -> Kept:

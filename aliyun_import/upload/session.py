@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from typing import Any
 
-from aliyun_import.cleanup import leftovers_command, remove_object
 from aliyun_import.disk.fingerprint import Fingerprint
 from aliyun_import.errors import (
     AliyunImportError,
@@ -44,6 +43,7 @@ from aliyun_import.upload.complete import (
 )
 from aliyun_import.upload.context import UploadContext
 from aliyun_import.upload.plan import BaseObject, PartKind, UploadPlan, number_parts
+from aliyun_import.upload.removal import leftovers_command, remove_object
 from aliyun_import.upload.transfer.concurrency import RateLimiter
 from aliyun_import.upload.transfer.parts import DonePart, PartSplitter
 from aliyun_import.upload.transfer.pool import Transfer, WorkerPool

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from aliyun_import.cleanup import leftovers_command, remove_object
 from aliyun_import.context import Context
 from aliyun_import.errors import AliyunImportError, Interrupted, PermissionDenied, RefusedError, TransientError
 from aliyun_import.events import Warned
@@ -25,6 +24,7 @@ from aliyun_import.upload.complete import TAG_NAME, Completion, complete_upload
 from aliyun_import.upload.context import UploadContext, UploadRequest
 from aliyun_import.upload.crc64 import crc64_of_zeros
 from aliyun_import.upload.plan import ZERO_SOURCES, BaseObject, PartKind, PlannedPart, UploadPlan
+from aliyun_import.upload.removal import leftovers_command, remove_object
 from aliyun_import.upload.threads import thread_pool
 from aliyun_import.upload.transfer.scheduler import COPIES, too_many_zeros
 

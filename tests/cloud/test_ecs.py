@@ -11,7 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from aliyun_import.cloud.ecs import EcsImages
-from aliyun_import.cloud.endpoints import resolve_endpoints
+from aliyun_import.cloud.ecs_instances import EcsInstances
+from aliyun_import.cloud.endpoints import Endpoints, resolve_endpoints
 from aliyun_import.errors import AccessError, RefusedError, TransientError
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.server import Sandbox
@@ -20,8 +21,8 @@ from tests.rows import each_row
 
 
 @contextmanager
-def _ecs_answering(*documents: dict[str, Any], status: int = 200) -> Iterator[tuple[EcsImages, list[dict[str, str]]]]:
-    """Yield a client of an ECS that answers with these documents in turn, and a list of its queries."""
+def _answering(*documents: dict[str, Any], status: int = 200) -> Iterator[tuple[Endpoints, list[dict[str, str]]]]:
+    """Yield the endpoints of an ECS that answers with these documents in turn, and a list of its queries."""
     queries: list[dict[str, str]] = []
     answers = iter(documents)
 
@@ -33,7 +34,13 @@ def _ecs_answering(*documents: dict[str, Any], status: int = 200) -> Iterator[tu
         connection.sendall(head + body)
 
     with servers.serve(handle) as port:
-        found = resolve_endpoints("cn-hangzhou", endpoint_url=f"http://127.0.0.1:{port}")
+        yield resolve_endpoints("cn-hangzhou", endpoint_url=f"http://127.0.0.1:{port}"), queries
+
+
+@contextmanager
+def _ecs_answering(*documents: dict[str, Any], status: int = 200) -> Iterator[tuple[EcsImages, list[dict[str, str]]]]:
+    """Yield a client of the images of such an ECS, and a list of its queries."""
+    with _answering(*documents, status=status) as (found, queries):
         yield EcsImages(endpoints=found, credentials=adapters.any_credentials()), queries
 
 
@@ -86,6 +93,18 @@ def test_all_pages_are_requested() -> None:
         assert len(ecs.tasks()) == 201
     assert [one["PageNumber"] for one in queries] == ["1", "2", "3", "4"]
     assert queries[0]["TaskAction"] == "ImportImage"
+
+
+def test_a_list_of_instance_types_that_repeats_a_page_is_an_error() -> None:
+    """A token that was used already would continue for ever."""
+    types = {"InstanceType": [{"InstanceTypeId": "ecs.fake.small"}]}
+    page = {"RequestId": "R", "InstanceTypes": types, "NextToken": "again"}
+    with _answering(page, page, page) as (found, queries):
+        instances = EcsInstances(endpoints=found, credentials=adapters.any_credentials())
+        with pytest.raises(TransientError) as caught:
+            instances.small_types("x86_64")
+    assert "instance types is endless" in (caught.value.cause or "")
+    assert len(queries) == 2
 
 
 def test_tasks_are_sorted_newest_first() -> None:

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from aliyun_import.cleanup import LeftoverKind, Places, find_leftovers, leftovers_command, remove_leftover
+from aliyun_import.cleanup import LeftoverKind, Places, find_leftovers, remove_leftover
 from aliyun_import.errors import UploadNotFound
 from aliyun_import.upload.context import TransferOptions
+from aliyun_import.upload.removal import leftovers_command
 from tests.upload.scripted_store import no_hook
 from tests.upload.upload_setup import PART, Killed, UploadSetup
 

@@ -4,7 +4,6 @@ import shlex
 from dataclasses import asdict
 from typing import Any
 
-from aliyun_import.cleanup import leftovers_command
 from aliyun_import.cli.render.boot import boot_document, cloud_boot_document
 from aliyun_import.cli.render.result import Outcome
 from aliyun_import.cli.render.text import count, duration, escaped
@@ -12,6 +11,7 @@ from aliyun_import.model.objects import UploadedObject
 from aliyun_import.push.options import PushResult
 from aliyun_import.sizes import size
 from aliyun_import.upload.plan import ZERO_SEED_BYTES
+from aliyun_import.upload.removal import leftovers_command
 
 # A small instance type of each architecture, available in most regions, for the command that starts an instance.
 _INSTANCE_TYPES = {"arm64": "ecs.g8y.large"}
