@@ -1,16 +1,13 @@
-"""Stable codes of errors and warnings, each with its exception classes, its meaning and its usual remedy.
+"""Stable codes of errors, each with its exception classes, its meaning and its usual remedy.
 
-docs/errors.md is generated from these rows. A test checks that the package uses every code and no other. A code is
-never renamed or removed: scripts read it. `WARNING` among the classes marks a code of `events.Warned`. Where one
-check stops a push, its id is the code; the registry of checks lists those ids.
+docs/errors.md is generated from these rows and from those of `warning_codes`. A test checks that the package uses every
+code and no other. A code is never renamed or removed: scripts read it. `WARNING` among the classes marks a code that
+`events.Warned` has, too. Where one check stops a push, its id is the code; the registry of checks lists those ids.
 """
 
-from typing import Final
-
 import aliyun_import.errors as e
-from aliyun_import.errors import CodeRow
+from aliyun_import.errors import WARNING, CodeRow
 
-WARNING: Final = None
 _RENEW = "Renew the credentials, and run the same command again; it resumes where it stopped."
 _KEY = "Check ALIBABA_CLOUD_ACCESS_KEY_ID or the profile, and the state of the key in the RAM console."
 _BILLS = "Pay the account's bills in the console, then run the same command again."
@@ -26,7 +23,7 @@ _STOP_WRITING = "Stop what writes to the disk, or push a snapshot of it, and run
 
 
 class ErrorCode(CodeRow):
-    """Stable code of an error or a warning; a string."""
+    """Stable code of an error; a string."""
 
     # The formatter is off because it would spread each row over six lines.
     # fmt: off
@@ -54,7 +51,6 @@ class ErrorCode(CodeRow):
     DATA_DISK_MALFORMED = ("data-disk-malformed", e.UsageError, "The value of --data-disk is invalid.",
                            "Write it as PATH[,size=GIB][,format=FORMAT].")
     CONFIG_INVALID = "config-invalid", e.UsageError, "A configuration file can't be used.", "Correct the file."
-    VARIABLE_UNKNOWN = "variable-unknown", WARNING, "An ALIYUN_IMPORT_ variable is unknown.", "Correct or unset it."
     TAG_TWICE = "tag-twice", e.UsageError, "Two tags have the same key.", "Leave one --tag out."
     UNKNOWN_CHECK = "unknown-check", e.UsageError, "There is no check of this name.", "Correct the name."
     SIZE_NOT_WHOLE = "size-not-whole", e.UsageError, "The size is not a whole number of GiB.", "Pass e.g. --size 5G."
@@ -74,7 +70,6 @@ class ErrorCode(CodeRow):
     DISK_READ = "disk-read", e.DiskError, "Reading the disk failed.", "Check the disk's hardware, or copy it again."
     DISK_TRUNCATED = "disk-truncated", e.DiskTruncated, "The disk became shorter while it was read.", _STOP_WRITING
     DISK_CHANGED = "disk-changed", (e.DiskChanged, WARNING), "The disk changed during or after the push.", _STOP_WRITING
-    HOLES_NOT_BELIEVED = "holes-not-believed", WARNING, "Reported holes contain data.", "Use a local file system."
     DISK_TOO_LARGE = "disk-too-large", e.DiskError, "The disk is larger than ECS imports.", "Shrink the disk."
     DISK_REFUSED = "disk-refused", e.DiskError, "Several checks of the disks failed; each is listed.",
     REQUEST_REFUSED = "request-refused", e.RefusedError, "Several checks of the request failed; each is listed.",
@@ -88,9 +83,6 @@ class ErrorCode(CodeRow):
     WORK_DIR_UNUSABLE = ("work-dir-unusable", e.LocalStateError, "The working directory can't be used.",
                          "Pass --work-dir with a writable directory.")
     BOOT_TEST_IMPOSSIBLE = "boot-test-impossible", e.DiskError, "The disk can't be started.", "Repair the findings."
-    RETENTION_FAILED = "retention-failed", WARNING, "Images beyond --keep-last could not be removed."
-    FORCED = "forced", WARNING, "--force overrode blocking findings."
-    VHD_CHS_PADDED = "vhd-chs-padded", WARNING, "A VHD is uploaded with padding from the tool that wrote it."
 
     # Credentials and permissions
     CREDENTIALS_MISSING = ("credentials-missing", e.AccessError, "No credentials were found in any source.",
@@ -145,18 +137,13 @@ class ErrorCode(CodeRow):
     ROLE_EXISTS = "role-exists", e.RoleExists, "The role already exists.", "Run the same command again."
     ROLE_TRUST = ("role-trust", e.RefusedError, "The trust policy of the role does not let ECS assume it.",
                   "Pass --fix to add the missing statement.")
-    ROLE_TRUST_CONDITIONAL = "role-trust-conditional", WARNING, "The trust policy has conditions for ECS."
     ROLE_RIGHTS = ("role-rights", e.AccessError, "The role lacks permissions; attaching a policy is denied.",
                    "Ask an administrator to run the printed commands.")
-    ROLE_RIGHTS_UNCLEAR = "role-rights-unclear", WARNING, "It is unknown whether the role has the permissions it needs."
     ROLE_DENIED = "role-denied", e.AccessError, "A policy of the role denies what ECS needs.", "Change that policy."
-    ROLE_UNSEEN = "role-unseen", WARNING, "These credentials can't read the role; ImportImage tests it."
-    ROLE_NAME_NOT_DEFAULT = "role-name-not-default", WARNING, "The documentation of ECS names the default role only."
     ROLE_NAME_INVALID = ("role-name-invalid", e.RefusedError, "The role name is invalid.",
                          "Pass 1 to 64 letters, digits, periods and hyphens.")
     ROLE_NOT_VISIBLE = ("role-not-visible", e.RoleNotVisible, "ECS does not find the role: it is missing, or too new.",
                         "Run `aliyun-import role ensure`, wait a minute, and run the same command again.")
-    ROLE_NOT_VISIBLE_YET = "role-not-visible-yet", WARNING, "ECS does not find the new role yet; the call is repeated."
     CLOUDBOX_ROLE = ("cloudbox-role", e.RoleNotVisible, "The role for imports from a CloudBox does not exist.",
                      "Create AliyunECSCloudBoxImageImportDefaultRole; `aliyun-import docs role` names its policy.")
     OSS_NOT_AUTHORIZED = ("oss-not-authorized", e.RoleNotAuthorized, "ECS can't read the object with the role.",
@@ -183,9 +170,7 @@ class ErrorCode(CodeRow):
     BUCKET_ENCRYPTED = ("bucket-encrypted", e.RefusedError, "The bucket encrypts its objects, which ECS can't import.",
                         "Pass a --bucket without default encryption, and push the disk again.")
     BUCKET_NOT_EMPTY = "bucket-not-empty", e.RefusedError, "The bucket is not empty."
-    BUCKET_PUBLIC = "bucket-public", WARNING, "The bucket is public: anyone can read it."
     LIFECYCLE_MISSING = "lifecycle-missing", e.RefusedError, "The bucket has no lifecycle rules."
-    LIFECYCLE_UNSET = "lifecycle-unset", WARNING, "No lifecycle rule aborts unfinished uploads; they are billed."
     KEY_INVALID = ("key-invalid", e.RefusedError, "The key of the object is invalid.",
                    "Pass --key with at most 1023 bytes of plain letters, digits, slashes and hyphens.")
     KEY_SUFFIX = ("key-suffix", e.RefusedError, "ECS rejects the suffix of the key.",
@@ -203,8 +188,6 @@ class ErrorCode(CodeRow):
                         "Pass another --key, or a --bucket without a retention policy.")
     OBJECT_CHANGED = ("object-changed", e.RefusedError, "The object changed since it was checked.",
                       "Run the same command again; it checks the object again.")
-    OBJECT_NOT_REMOVED = "object-not-removed", WARNING, "The staging object could not be removed."
-    OBJECT_STAYS = "object-stays", WARNING, "The staging object remains in OSS and is billed."
 
     # The upload
     UPLOAD_VANISHED = ("upload-vanished", (e.UploadNotFound, WARNING), "OSS has no such multipart upload.",
@@ -215,14 +198,10 @@ class ErrorCode(CodeRow):
     PART_CORRUPTED = "part-corrupted", e.PartCorrupted, "The bytes that OSS received differ from those sent.", _MEMORY
     OBJECT_CORRUPTED = "object-corrupted", e.ObjectCorrupted, "The CRC-64 of the object and the disk differ.", _MEMORY
     ZEROS_CORRUPTED = "zeros-corrupted", e.TransientError, "The zero object has bytes other than zero.", _AGAIN
-    ZEROS_LEFT = "zeros-left", WARNING, "The zero object could not be removed."
-    UNPROVEN = "unproven", WARNING, "The object could not be proven equal to the disk by CRC-64."
     COPY_REFUSED = ("copy-refused", (e.CopyRefused, WARNING), "The store does not create parts by copying.",
                     "Pass an endpoint of OSS itself, whose server copies them.")
     BASE_CHANGED = ("base-changed", e.BaseChanged, "The base object changed during the upload.",
                     "Run the same command again; it sends the bytes that it would have copied.")
-    BASE_SET_ASIDE = "base-set-aside", WARNING, "The base object can't be used; nothing is copied from it."
-    MANIFEST_MISSING = "manifest-missing", WARNING, "No manifest was written; later pushes can't reuse this object."
     PUBLIC_ENDPOINT_FORBIDDEN = ("public-endpoint-forbidden", e.RefusedError,
         "The account can't use OSS's public endpoints for data.",
         "Bind a custom domain to the bucket and pass --oss-endpoint https://DOMAIN --oss-cname, or run this in the "
@@ -281,7 +260,6 @@ class ErrorCode(CodeRow):
                       "Pass --region with one of `aliyun ecs DescribeRegions`.")
     REGION_NO_IMPORT = ("region-no-import", e.RefusedError, "The region does not support importing images.",
                         "Pass another --region, and copy the image afterwards.")
-    REGIONS_UNSEEN = "regions-unseen", WARNING, "The list of regions can't be read: --region is not checked."
     STORAGE_LOCATION_MISSING = ("storage-location-missing", e.RefusedError, "The CloudBox does not exist.",
         "Pass --storage-location-arn as arn:acs:cloudbox:REGION:ACCOUNT:cloudbox/ID, or leave it out.")
     CLOUDBOX_UNSUPPORTED = ("cloudbox-unsupported", e.RefusedError, "Images can't be imported from this CloudBox.",
@@ -316,8 +294,6 @@ class ErrorCode(CodeRow):
     IMAGE_DOES_NOT_BOOT = ("image-does-not-boot", e.ImportFailed, "The new image does not boot on an instance.",
                            "Repair the disk, and run the same command again.")
     INSTANCE_LEFT = "instance-left", (e.TransientError, WARNING), "A boot test left an instance.", "Delete it."
-    IMAGE_CHECK = "image-check", WARNING, "The check of the image by ECS has findings."
-    IMAGE_CHECK_MISSING = "image-check-missing", WARNING, "The requested check of the image by ECS has no result."
     IMAGE_NOT_USABLE = ("image-not-usable", e.StillRunning, "The image is not usable yet.",
                         "Run `aliyun-import task wait`.")
     IMAGE_FAILED = ("image-failed", e.ImportFailed, "The image could not be created; the service gave no reason.",
@@ -325,8 +301,6 @@ class ErrorCode(CodeRow):
     IMAGE_GONE = ("image-gone", (e.ImportFailed, WARNING), "The image was deleted, or the import cancelled.",
                   "Run the same command again to import again; the object is kept.")
     REPLACEMENT_NOT_USABLE = "replacement-not-usable", e.RefusedError, "The new image is not Available.", _AGAIN
-    IMAGE_STAYS = "image-stays", WARNING, "An image of an earlier run still has its temporary name."
-    OLD_IMAGE_KEPT = "old-image-kept", WARNING, "The replaced image could not be deleted."
     IMPORT_FAILED = ("import-failed", e.ImportFailed, "The import failed; the cause has the service's reason.",
                      "Follow the remedy, which depends on the reason.")
     IMPORT_CANCELLED = ("import-cancelled", e.ImportFailed, "The import was cancelled, here or in the console.",
@@ -336,8 +310,6 @@ class ErrorCode(CodeRow):
     IMPORT_NOT_STARTED = "import-not-started", e.RefusedError, "The service treated the import as a dry run.", _AGAIN
     IMPORT_STILL_RUNNING = ("import-still-running", e.StillRunning, "The wait ended; the import continues.",
                             "Run `aliyun-import task wait`.")
-    IMPORT_GOES_ON = "import-goes-on", WARNING, "The task failed, but the image is still being created."
-    IMPORT_UNSEEN = "import-unseen", WARNING, "The state of the import can't be read at present; polling continues."
     DRY_RUN_PASSED = "dry-run-passed", e.RefusedError, "The dry run passed.", "Leave --dry-run out."
     DRY_RUN_STARTED = ("dry-run-started", e.RefusedError, "The service started an import although DryRun was set.",
                        "Cancel the task unless the image is wanted.")
@@ -346,10 +318,6 @@ class ErrorCode(CodeRow):
     TASK_OVER = "task-over", e.RefusedError, "The task has ended.", "Show it with `aliyun-import task show`."
     TASK_NOT_CANCELLABLE = "task-not-cancellable", e.RefusedError, "Tasks of this kind can't be cancelled."
     TASK_NOT_CANCELLED = "task-not-cancelled", e.RefusedError, "The task could not be cancelled.", _AGAIN
-    TASK_ODD = "task-odd", WARNING, "The service reports an unexpected state of the task; polling continues."
-    IMPORTS_UNSEEN = "imports-unseen", WARNING, "These credentials can't list the objects of running imports."
-    TASK_UNSEEN = "task-unseen", WARNING, "These credentials can't read tasks; only the image is polled."
-    NOTHING_TO_REMOVE = "nothing-to-remove", WARNING, "No leftover of an earlier push matches the pattern."
 
     # Transient failures
     THROTTLED = ("throttled", e.Throttled, "The service limits the rate of requests or bytes.",

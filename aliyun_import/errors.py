@@ -20,7 +20,7 @@ A failure on which code branches has its own subclass: catch the class, never co
 from collections.abc import Mapping
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 from aliyun_import.redact import conceal
 
@@ -131,10 +131,14 @@ def _rebuild(kind: type[AliyunImportError], summary: str, fields: Mapping[str, A
     return kind(summary, **fields)
 
 
-class CodeRow(StrEnum):
-    """Base class of `error_codes.ErrorCode`: a code with its classes, its meaning and its usual remedy.
+# In the place of a class of errors: the code is one of `events.Warned`.
+WARNING: Final = None
 
-    `kinds` are the classes of errors with this code; the first is that of a service's answer. None means a warning.
+
+class CodeRow(StrEnum):
+    """Base class of ErrorCode and WarningCode: a code with its classes, its meaning and its usual remedy.
+
+    `kinds` are the classes of errors with this code, and WARNING; the first is that of a service's answer.
     """
 
     kinds: tuple[type[AliyunImportError] | None, ...]

@@ -222,7 +222,7 @@ class BootProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warned:
-    """A condition that requires attention but does not stop the push; `code` is one of ErrorCode."""
+    """A condition that requires attention but does not stop the push; `code` is one of WarningCode or ErrorCode."""
 
     code: str
     message: str

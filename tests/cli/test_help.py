@@ -22,10 +22,11 @@ LEAVES = [(path, one) for path, one in COMMANDS if isinstance(one, Command)]
 
 
 def test_the_pages_on_commands_are_current() -> None:
-    """`python docs/generate_commands.py` generates them after a change of an option."""
-    assert (ROOT / "docs" / "commands.md").read_text() == PAGES["commands_page"]()
+    """They follow the declarations of the options."""
+    stale = "run `python docs/generate.py`"
+    assert (ROOT / "docs" / "commands.md").read_text() == PAGES["commands_page"](), stale
     pages = {path.name: path.read_text() for path in (ROOT / "docs" / "man").iterdir()}
-    assert pages == PAGES["man_pages"]()
+    assert pages == PAGES["man_pages"](), stale
 
 
 def test_the_man_pages_are_in_the_wheel() -> None:

@@ -65,7 +65,8 @@ class Attribute:
 
     `values` are the allowed values of ImportImage; without them, `rules` has a function for the parameter. `changes`
     are the allowed values of ModifyImageAttribute; without them, it cannot be changed. Other values are refused with
-    `code`. A copy of the image has the same value if `copied`, otherwise the default.
+    `code`, which has a row in `rpc_errors.REFUSALS`; the default serves a parameter whose code is not published. A copy
+    of the image has the same value if `copied`, otherwise the default.
     """
 
     parameter: str

@@ -21,9 +21,9 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_the_schema_is_current_and_valid() -> None:
-    """`python docs/generate_schema.py` generates it after a change of a document or an event."""
+    """It follows the types of documents and events."""
     generated = runpy.run_path(str(ROOT / "docs" / "generate_schema.py"))["text"]()
-    assert (ROOT / "aliyun_import" / "schema.json").read_text() == generated
+    assert (ROOT / "aliyun_import" / "schema.json").read_text() == generated, "run `python docs/generate.py`"
     Draft202012Validator.check_schema(package_schema())
 
 
