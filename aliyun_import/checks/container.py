@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 
 from aliyun_import.checks.registry import AppliesTo, Source, declare_check
+from aliyun_import.disk.containers.interface import Upload
+from aliyun_import.disk.containers.registry import FORMATS
 from aliyun_import.model.finding import Severity
 
+_BY_QEMU = [known.name.upper() for known in FORMATS if known.upload is Upload.BY_QEMU]
 BLOCKS, WARNS, NOTE, UNKNOWN = Severity.BLOCKS, Severity.WARNS, Severity.NOTE, Severity.UNKNOWN
 
 # Document -> id -> severity (or each possible severity with its condition), explanation.
@@ -54,8 +57,8 @@ _DECLARATIONS: Mapping[Source, Mapping[str, tuple[Severity | Mapping[Severity, s
         ),
         "container-foreign": (
             {NOTE: "", BLOCKS: "without qemu-img"},
-            "VMDK, VHDX and VDI are converted by qemu-img during the push if it is installed. The service accepts VMDK "
-            "from invited accounts only.",
+            "ECS does not import this container. Its disk is converted to RAW during the push, which requires qemu-img "
+            f"for {', '.join(_BY_QEMU[:-1])} and {_BY_QEMU[-1]}. The service accepts VMDK from invited accounts only.",
         ),
         "container-tar": (BLOCKS, "The file is a tar archive, such as an .ova. The disk is a file in the archive."),
         "container-7z": (BLOCKS, "The file is a 7z archive, which ECS does not import and this tool does not unpack."),

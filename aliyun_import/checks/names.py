@@ -5,6 +5,7 @@ import unicodedata
 from difflib import get_close_matches
 from pathlib import PurePath
 
+from aliyun_import.disk.containers.registry import FORMATS
 from aliyun_import.limits import (
     MAX_BUCKET_CHARS,
     MAX_KEY_BYTES,
@@ -16,12 +17,13 @@ from aliyun_import.limits import (
     MIN_NAME_CHARS,
 )
 from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG
+from aliyun_import.model.request import DiskFormat
 
 RESERVED_PREFIXES = ("aliyun", "acs:")
 WEB_ADDRESSES = ("http://", "https://")
 # ECS refuses objects with unknown suffixes ("UnsupportedSuffix.OSSObject"). No document lists the known ones: these are
 # the names of the formats.
-KEY_SUFFIXES = (".raw", ".vhd", ".qcow2", ".vmdk")
+KEY_SUFFIXES = tuple(f".{one.lower()}" for one in DiskFormat)
 # Regions with ECS in the service's product list of April 2026. It grows, so this list only serves to find typos.
 REGIONS = (
     "ap-northeast-1", "ap-northeast-2", "ap-south-1", "ap-southeast-1", "ap-southeast-2", "ap-southeast-3",
@@ -35,10 +37,7 @@ REGIONS = (
 OWN_TAGS = (PUSH_ID_TAG, DISK_DIGEST_TAG)
 MAX_USER_TAGS = MAX_TAGS - len(OWN_TAGS)
 # Suffixes of disks, archives and compressed files, which default_name removes.
-_FILE_SUFFIXES = {
-    ".bin", ".bz2", ".dd", ".disk", ".gz", ".img", ".iso", ".lz4", ".qcow2", ".raw", ".vdi", ".vhd", ".vhdx", ".vmdk",
-    ".vpc", ".xz", ".zip", ".zst",
-}  # fmt: skip
+_FILE_SUFFIXES = {suffix for known in FORMATS for suffix in known.suffixes}
 _PUNCTUATION = ".:_-"
 
 

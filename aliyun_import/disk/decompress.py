@@ -29,7 +29,6 @@ _XZ_MEMORY_BYTES, _INITRAMFS_MEMORY_BYTES = 1024 * MIB, 128 * MIB
 _INITRAMFS_WINDOW_LOG = 27
 # The exceptions of the libraries for damaged data: bz2 raises OSError, lz4 RuntimeError.
 DAMAGE = (zlib.error, lzma.LZMAError, ValueError, EOFError, OSError, RuntimeError)
-_DISK_SUFFIXES = (".raw", ".img", ".vhd", ".qcow2", ".vmdk", ".vhdx", ".vdi", ".bin", ".dd")
 
 
 class Decompressor(Protocol):
@@ -164,12 +163,15 @@ def unpacked(file: BinaryIO, new: NewDecompressor) -> Generator[bytes]:
         data = data.lstrip(b"\0") or (file.read(_READ_BYTES).lstrip(b"\0") if data else b"")
 
 
-def unzipped(file: BinaryIO) -> Generator[bytes]:
-    """Yield the content of the one disk image in a zip archive. Raises Bad, Unsupported and OSError."""
+def unzipped(file: BinaryIO, *, disk_suffixes: tuple[str, ...]) -> Generator[bytes]:
+    """Yield the only file in a zip archive, or the only one with the suffix of a disk.
+
+    Raises Bad, Unsupported and OSError.
+    """
     try:
         with zipfile.ZipFile(file) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
-            disks = [member for member in members if member.filename.lower().endswith(_DISK_SUFFIXES)]
+            disks = [member for member in members if member.filename.lower().endswith(disk_suffixes)]
             chosen = members if len(members) == 1 else disks
             if len(chosen) != 1:
                 raise Unsupported(

@@ -13,6 +13,7 @@ from aliyun_import.checks.names import (
     name_problem,
     region_problem,
 )
+from aliyun_import.disk.containers.registry import FORMATS
 from tests.rows import each_row
 
 
@@ -70,6 +71,12 @@ def test_undocumented_names_are_doubtful_and_not_refused(name: str) -> None:
 def test_the_default_name_is_derived_from_the_file_name(path: str, expected: str) -> None:
     """Suffixes are removed, invalid characters become hyphens, and an invalid beginning is prefixed."""
     assert default_name(path) == expected
+
+
+def test_the_default_name_has_no_suffix_of_a_format() -> None:
+    """The suffixes are those of all formats that are recognised."""
+    suffixes = [suffix for known in FORMATS for suffix in known.suffixes]
+    assert [suffix for suffix in suffixes if default_name(f"disk{suffix}.gz") != "disk"] == []
 
 
 # Any character, with those of the rules more often. st.text() would first build tables of Unicode, which takes 2 s.

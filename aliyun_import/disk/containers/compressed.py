@@ -161,7 +161,12 @@ def _is_bzip2(_file: Reader, head: bytes) -> bool:
 
 
 def _format(
-    name: str, signature: bytes, compression: Compression, *, matches: Callable[[Reader, bytes], bool] | None = None
+    name: str,
+    suffix: str,
+    signature: bytes,
+    compression: Compression,
+    *,
+    matches: Callable[[Reader, bytes], bool] | None = None,
 ) -> ContainerFormat:
     return ContainerFormat(
         name=name,
@@ -169,13 +174,15 @@ def _format(
         upload=Upload.UNPACKED,
         signatures=((0, signature),),
         matches=matches,
+        suffixes=(suffix,),
         compression=compression,
     )
 
 
-GZIP = _format("gzip", b"\x1f\x8b\x08", Compression("gzip -dc {path}", partial(unpacked, new=new_gzip)))
+GZIP = _format("gzip", ".gz", b"\x1f\x8b\x08", Compression("gzip -dc {path}", partial(unpacked, new=new_gzip)))
 XZ = _format(
     "xz",
+    ".xz",
     b"\xfd7zXZ\0",
     Compression(
         "xz -dc {path}",
@@ -185,6 +192,7 @@ XZ = _format(
 )
 ZSTD = _format(
     "zstd",
+    ".zst",
     b"\x28\xb5\x2f\xfd",
     Compression(
         "zstd -dc {path}",
@@ -193,6 +201,11 @@ ZSTD = _format(
     ),
 )
 BZIP2 = _format(
-    "bzip2", b"BZh", Compression("bzip2 -dc {path}", partial(unpacked, new=BZ2Decompressor)), matches=_is_bzip2
+    "bzip2", ".bz2", b"BZh", Compression("bzip2 -dc {path}", partial(unpacked, new=BZ2Decompressor)), matches=_is_bzip2
 )
-ZIP = _format("zip", b"PK\x03\x04", Compression("unzip -p {path}", unzipped, reads_end=True))
+
+
+def zip_of(disk_suffixes: tuple[str, ...]) -> ContainerFormat:
+    """Return the format of a zip archive with one disk: its only file, or its only file with one of these suffixes."""
+    unpack = partial(unzipped, disk_suffixes=disk_suffixes)
+    return _format("zip", ".zip", b"PK\x03\x04", Compression("unzip -p {path}", unpack, reads_end=True))

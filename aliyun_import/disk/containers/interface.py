@@ -15,6 +15,8 @@ from aliyun_import.disk.report import Problem
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import DiskFormat
 
+# In a remedy it stands for the path of the file, quoted for a shell.
+FILE = "{file}"
 COPY_AGAIN = "Copy the file again from its source, and compare the sizes (and a checksum) of both."
 
 
@@ -89,9 +91,8 @@ class Compression:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuffixRule:
-    """The content that files with a suffix must have. A file without `content` at `where` has the problem `code`."""
+    """The content that files with the suffixes of a format have. A file without it at `where` has problem `code`."""
 
-    suffixes: tuple[str, ...]
     title: str
     content: str
     code: str = "suffix-not-content"
@@ -106,6 +107,7 @@ class ContainerFormat:
     and bytes, within the first KiB), and `matches`, called with the file and its first 4 KiB, returns true. `open` is
     called with the format and raises OSError only. `unpacked_format` is the DiskFormat of a compressed disk in this
     format. `judged_by_head`: `open` finds the same blocking problems in the first MiB of a disk as in all of it.
+    `suffixes` are the usual ones of its files, and `suffix_rule` what files with them contain.
     `qemu_name` is the name of the format for the tools of QEMU, which read and convert it.
     """
 
@@ -116,6 +118,7 @@ class ContainerFormat:
     matches: Callable[[Reader, bytes], bool] | None = None
     unpacked_format: DiskFormat = DiskFormat.RAW
     judged_by_head: bool = False
+    suffixes: tuple[str, ...] = ()
     suffix_rule: SuffixRule | None = None
     qemu_name: str = ""
     compression: Compression | None = None

@@ -241,7 +241,7 @@ def _inflater(compression: int) -> Callable[[bytes, int], bytes]:
 _MAX_TABLES_BYTES = 64 * MIB
 _PLAIN_END, _COMPRESSED_END, _COPIED_END = 1 << 62, 2 << 62, 3 << 62
 _damaged = partial(damaged, "qcow2-damaged", "The QCOW2 is damaged")
-_FLATTEN = "Convert it to one file: `qemu-img convert -f qcow2 -O qcow2 DISK.qcow2 WHOLE.qcow2`, and push that."
+_FLATTEN = "Convert it to one file: `qemu-img convert -f qcow2 -O qcow2 {file} WHOLE.qcow2`, and push that."
 
 
 def _open(own: ContainerFormat, file: Reader, source: Source) -> OpenedContainer:
@@ -286,7 +286,8 @@ QCOW2 = ContainerFormat(
     upload=Upload.AS_IS,
     signatures=((0, MAGIC),),
     unpacked_format=DiskFormat.QCOW2,
-    suffix_rule=SuffixRule(suffixes=(".qcow2",), title="QCOW2", content="`QFI` in its first bytes"),
+    suffixes=(".qcow2",),
+    suffix_rule=SuffixRule(title="QCOW2", content="`QFI` in its first bytes"),
 )
 
 
@@ -306,16 +307,16 @@ def _header_problems(header: Header) -> list[Problem]:
             "qcow2-encrypted", Severity.BLOCKS, "byte 32",
             f"The QCOW2 is encrypted ({'LUKS' if header.encryption == 2 else 'AES'}).",
             "Decrypt it: `qemu-img convert --object secret,id=s,file=KEYFILE --image-opts "
-            "driver=qcow2,encrypt.key-secret=s,file.filename=DISK.qcow2 -O qcow2 PLAIN.qcow2`, and push that.",
+            "driver=qcow2,encrypt.key-secret=s,file.filename={file} -O qcow2 PLAIN.qcow2`, and push that.",
         )),
         (header.incompatible & CORRUPT, _of_header(
             "qcow2-corrupt", Severity.BLOCKS, "byte 72, bit 1", "The QCOW2 is marked as corrupt.",
-            "Repair a copy: `qemu-img check -r all DISK.qcow2`.",
+            "Repair a copy: `qemu-img check -r all {file}`.",
         )),
         (header.incompatible & DIRTY, _of_header(
             "qcow2-dirty", Severity.WARNS, "byte 72, bit 0",
             "The QCOW2 was not closed cleanly (dirty bit): a machine is using it, or was killed.",
-            "Stop the machine that uses it, and run `qemu-img check -r leaks DISK.qcow2`.",
+            "Stop the machine that uses it, and run `qemu-img check -r leaks {file}`.",
         )),
         (unknown, _of_header(
             "qcow2-unknown-feature", Severity.WARNS, "byte 72",
@@ -330,7 +331,7 @@ def _header_problems(header: Header) -> list[Problem]:
             "qcow2-zstd", Severity.WARNS, "byte 104",
             "The QCOW2 is compressed with zstd. The pages of the service do not mention it, and older software cannot "
             "read it.",
-            "Compress it with zlib: `qemu-img convert -f qcow2 -O qcow2 -c -o compression_type=zlib DISK.qcow2 "
+            "Compress it with zlib: `qemu-img convert -f qcow2 -O qcow2 -c -o compression_type=zlib {file} "
             "ZLIB.qcow2`, and push that.",
         )),
         (header.snapshots, _of_header(

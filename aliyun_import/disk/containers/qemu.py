@@ -94,9 +94,9 @@ def _other_hypervisor(own: ContainerFormat, path: Path) -> Problem:
 def _format(
     name: str,
     *signatures: tuple[int, bytes],
-    qemu_name: str = "",
     size_at: tuple[str, int] | None = None,
-    suffix_rule: SuffixRule | None = None,
+    suffixes: tuple[str, ...] = (),
+    content: str = "",
 ) -> ContainerFormat:
     return ContainerFormat(
         name=name,
@@ -104,27 +104,25 @@ def _format(
         upload=Upload.BY_QEMU,
         judged_by_head=True,
         signatures=signatures,
-        suffix_rule=suffix_rule,
-        qemu_name=qemu_name or name,
+        suffixes=suffixes,
+        suffix_rule=SuffixRule(title=name.upper(), content=content) if content else None,
+        qemu_name=name,
     )
 
 
 # There is no rule for .vmdk: the extent of a flat VMDK has this suffix, and is a RAW disk.
-VMDK = _format("vmdk", (0, b"KDMV"), (0, b"COWD"), (0, b"# Disk DescriptorFile"))
-VHDX = _format(
-    "vhdx",
-    (0, b"vhdxfile"),
-    suffix_rule=SuffixRule(suffixes=(".vhdx",), title="VHDX", content="`vhdxfile` in its first bytes"),
-)
+VMDK = _format("vmdk", (0, b"KDMV"), (0, b"COWD"), (0, b"# Disk DescriptorFile"), suffixes=(".vmdk",))
+VHDX = _format("vhdx", (0, b"vhdxfile"), suffixes=(".vhdx",), content="`vhdxfile` in its first bytes")
 VDI = _format(
     "vdi",
     (0x40, b"\x7f\x10\xda\xbe"),
     size_at=("<Q", 0x170),
-    suffix_rule=SuffixRule(suffixes=(".vdi",), title="VDI", content="its signature at byte 64"),
+    suffixes=(".vdi",),
+    content="its signature at byte 64",
 )
-QCOW1 = _format("qcow", (0, b"QFI\xfb\0\0\0\x01"), size_at=(">Q", 24))
-QED = _format("qed", (0, b"QED\0"), size_at=("<Q", 48))
-PARALLELS = _format("parallels", (0, b"WithoutFreeSpace"), (0, b"WithouFreSpacExt"))
+QCOW1 = _format("qcow", (0, b"QFI\xfb\0\0\0\x01"), size_at=(">Q", 24), suffixes=(".qcow",))
+QED = _format("qed", (0, b"QED\0"), size_at=("<Q", 48), suffixes=(".qed",))
+PARALLELS = _format("parallels", (0, b"WithoutFreeSpace"), (0, b"WithouFreSpacExt"), suffixes=(".hdd", ".hds"))
 
 
 def convert_to_raw(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from aliyun_import.disk.containers import compressed, qcow2, qemu, vhd_checks
 from aliyun_import.disk.containers.interface import (
+    FILE,
     ContainerFormat,
     Neighbours,
     OpenedContainer,
@@ -53,15 +54,14 @@ def open_container(
     VHD, with `neighbours`.
     """
     found = identify(file)
-    rules = (known.suffix_rule for known in FORMATS if known.suffix_rule)
-    rule = next((one for one in rules if path.suffix.lower() in one.suffixes), None)
+    suffix = path.suffix.lower()
+    rule = next((known.suffix_rule for known in FORMATS if known.suffix_rule and suffix in known.suffixes), None)
     source = Source(path=name or path, suffix_rule=rule, neighbours=neighbours, open_inner=_open_inner)
     opened = found.open(found, file, source)
     if found.upload is Upload.REWRITTEN:
         opened = _as_rewritten(opened)
-    problems = tuple(
-        replace(one, remedy=one.remedy and _with_names(one.remedy, source.path)) for one in opened.problems
-    )
+    quoted = shlex.quote(str(source.path))
+    problems = tuple(replace(one, remedy=one.remedy and one.remedy.replace(FILE, quoted)) for one in opened.problems)
     return replace(opened, problems=problems)
 
 
@@ -83,14 +83,6 @@ def _as_rewritten(opened: OpenedContainer) -> OpenedContainer:
         virtual_bytes=opened.disk.size,
         problems=opened.problems if has_note else (note, *opened.problems),
     )
-
-
-def _with_names(remedy: str, path: Path) -> str:
-    """Return a remedy with the names of the file and of the converted file in its commands, quoted for a shell."""
-    target = path.with_suffix(".raw") if path.suffix != ".raw" else path.with_name(f"{path.name}.raw")
-    for placeholder, name in (("DISK.raw", target), ("DISK.vhd", path), ("DISK.qcow2", path)):
-        remedy = remedy.replace(placeholder, shlex.quote(str(name)))
-    return remedy
 
 
 def is_text(head: bytes) -> bool:
@@ -168,10 +160,8 @@ def _wrong_suffix(rule: SuffixRule, path: Path) -> Problem:
     )
 
 
-def _refuse(own: ContainerFormat, _file: Reader, source: Source, *, problem: Problem) -> OpenedContainer:
-    """Open a file that is refused. `{path}` in the remedy of its problem stands for its name."""
-    remedy = problem.remedy and problem.remedy.format(path=source.path.name)
-    return OpenedContainer(container=own, problems=(replace(problem, remedy=remedy),))
+def _refuse(own: ContainerFormat, _file: Reader, _source: Source, *, problem: Problem) -> OpenedContainer:
+    return OpenedContainer(container=own, problems=(problem,))
 
 
 def _refused(
@@ -181,6 +171,7 @@ def _refused(
     *,
     where: str,
     remedy: str,
+    suffixes: tuple[str, ...] = (),
     signatures: tuple[tuple[int, bytes], ...] = (),
     matches: Callable[[Reader, bytes], bool] | None = None,
 ) -> ContainerFormat:
@@ -193,24 +184,35 @@ def _refused(
         signatures=signatures,
         matches=matches,
         judged_by_head=True,
+        suffixes=suffixes,
     )
 
 
-def _archive(name: str, signature: tuple[int, bytes], remedy: str) -> ContainerFormat:
+def _archive(name: str, suffixes: tuple[str, ...], signature: tuple[int, bytes], remedy: str) -> ContainerFormat:
     message = f"The file is {name} data, which ECS does not import and this tool does not unpack."
-    return _refused(name, f"container-{name}", message, where="first bytes", remedy=remedy, signatures=(signature,))
+    return _refused(
+        name,
+        f"container-{name}",
+        message,
+        where="first bytes",
+        remedy=remedy,
+        suffixes=suffixes,
+        signatures=(signature,),
+    )
 
 
-_LZ4 = _archive("lz4", (0, b"\x04\x22\x4d\x18"), "Unpack it with `lz4 -d {path}`, and push the result.")
+_LZ4 = _archive("lz4", (".lz4",), (0, b"\x04\x22\x4d\x18"), "Unpack it with `lz4 -d {file}`, and push the result.")
 _SEVEN_ZIP = _archive(
     "7z",
+    (".7z",),
     (0, b"7z\xbc\xaf\x27\x1c"),
-    "Unpack it with `7z x {path}`, and push the disk image in it.",
+    "Unpack it with `7z x {file}`, and push the disk image in it.",
 )
 _TAR = _archive(
     "tar",
+    (".tar", ".ova"),
     (257, b"ustar"),
-    "Unpack it with `tar -xf {path}` (an .ova is a tar archive), and push the disk image in it.",
+    "Unpack it with `tar -xf {file}` (an .ova is a tar archive), and push the disk image in it.",
 )
 _EMPTY = replace(
     _refused(
@@ -228,6 +230,7 @@ _ISO = _refused(
     "iso-image",
     "The file is an ISO image (an installation medium), which ECS does not import.",
     where=f"byte {_ISO_AT}: CD001",
+    suffixes=(".iso",),
     remedy="Install the system from it in a virtual machine, and push the disk of that machine.",
     # A hybrid ISO has a boot record, too, but ECS does not accept it as a disk.
     matches=lambda file, _head: file.pread(_ISO_AT, len(_ISO_MAGIC)) == _ISO_MAGIC,
@@ -240,11 +243,11 @@ _TEXT = _refused(
     remedy="Pass the disk image, and not a file about it (a checksum file, a descriptor, an error page).",
     matches=lambda _file, head: head[510:512] != b"\x55\xaa" and is_text(head),
 )
-_RAW = ContainerFormat(name="raw", open=_open_raw, upload=Upload.AS_IS)
-# In the order in which they are tried. A VHD may begin with any bytes, so its footer is searched first. RAW matches all
-# files.
-FORMATS: tuple[ContainerFormat, ...] = (
-    _EMPTY,
+_RAW = ContainerFormat(
+    name="raw", open=_open_raw, upload=Upload.AS_IS, suffixes=(".raw", ".img", ".bin", ".dd", ".disk")
+)
+_DISKS = (
+    # A VHD may begin with any bytes, so its footer is searched first.
     vhd_checks.FIXED,
     vhd_checks.DIFFERENCING,
     vhd_checks.DYNAMIC,
@@ -255,11 +258,16 @@ FORMATS: tuple[ContainerFormat, ...] = (
     qemu.QCOW1,
     qcow2.QCOW2,
     qemu.PARALLELS,
+)
+# In the order in which they are tried. RAW matches all files.
+FORMATS: tuple[ContainerFormat, ...] = (
+    _EMPTY,
+    *_DISKS,
     compressed.GZIP,
     compressed.XZ,
     compressed.ZSTD,
     compressed.BZIP2,
-    compressed.ZIP,
+    compressed.zip_of(tuple(suffix for known in (*_DISKS, _RAW) for suffix in known.suffixes)),
     _LZ4,
     _SEVEN_ZIP,
     _TAR,

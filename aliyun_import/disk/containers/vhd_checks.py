@@ -36,7 +36,7 @@ _GPT_ALTERNATE_AT = 32
 # Block sizes of current tools: 2 MiB, and 512 KiB as the specification allows.
 _USUAL_BLOCKS = (2 * MIB, MIB // 2)
 _NOT_WHOLE = "the disk was not inspected: it is not whole without the parent of this differencing VHD"
-_AS_RAW = "Convert it, `qemu-img convert -f vpc -O raw DISK.vhd DISK.raw`, and push the RAW."
+_AS_RAW = "Convert it, `qemu-img convert -f vpc -O raw {file} {file}.raw`, and push the RAW."
 
 
 def _open(own: ContainerFormat, file: Reader, source: Source) -> OpenedContainer:
@@ -61,8 +61,8 @@ FIXED = ContainerFormat(
     open=_open,
     upload=Upload.AS_IS,
     matches=_has_type(vhd.FIXED),
+    suffixes=(".vhd", ".vpc"),
     suffix_rule=SuffixRule(
-        suffixes=(".vhd", ".vpc"),
         title="VHD",
         content="a footer that begins with `conectix` in its last 512 bytes",
         code="vhd-no-footer",

@@ -5,6 +5,7 @@ import gzip
 import io
 import lzma
 import os
+import re
 import shlex
 import tarfile
 import zipfile
@@ -115,7 +116,8 @@ NEW = ContainerFormat(
     open=_open_new,
     upload=Upload.REWRITTEN,
     signatures=((0, b"NEWDISK"),),
-    suffix_rule=SuffixRule(suffixes=(".new",), title="NEW", content="`NEWDISK` in its first bytes"),
+    suffixes=(".new",),
+    suffix_rule=SuffixRule(title="NEW", content="`NEWDISK` in its first bytes"),
 )
 NEW_FILE = b"NEWDISK".ljust(512, b"\0") + DISK
 
@@ -171,6 +173,30 @@ def test_a_rewritten_container_without_a_readable_disk_is_never_sent(
     assert (caught.value.code, caught.value.cause) == ("conversion-failed", "no table")
 
 
+def test_the_pages_name_each_format_that_is_converted() -> None:
+    """A row of the table of accepted files has all words of its name."""
+    page = (Path(__file__).parents[3] / "docs" / "disks.md").read_text().lower()
+    table = page.split("| file | what happens |", 1)[1].split("\n\n", 1)[0]
+    rows = [set(re.findall(r"\w+", row.split("|")[1])) for row in table.splitlines() if row.startswith("|")]
+    converted = [known.name for known in registry.FORMATS if known.is_rewritten]
+    assert [name for name in converted if not any(set(name.split("-")) <= row for row in rows)] == []
+
+
+def test_a_file_with_the_suffix_of_any_format_is_the_disk_in_a_zip(tmp_path: Path) -> None:
+    """The suffixes of the formats that hold a disk are those of the registry."""
+    wrong = []
+    for known in registry.FORMATS:
+        for suffix in known.suffixes:
+            packed = io.BytesIO()
+            with zipfile.ZipFile(packed, "w") as archive:
+                archive.writestr("README", "hello")
+                archive.writestr(f"disk{suffix}", build.qcow2(DISK))
+            holds_disk = known.upload is not Upload.NEVER and known.compression is None
+            if (_open(tmp_path, packed.getvalue(), "disk.zip").format is DiskFormat.QCOW2) is not holds_disk:
+                wrong.append(suffix)
+    assert not wrong
+
+
 def test_names_of_formats_are_unique() -> None:
     """A name in a report identifies its format."""
     assert all(registry.format_named(known.name) is known for known in registry.FORMATS)
@@ -212,6 +238,12 @@ def test_a_compressed_file_has_the_format_of_its_contents(tmp_path: Path, inner:
     opened = _open(tmp_path, gzip.compress(bytes(inner)))
     assert (opened.format, opened.disk) == (format_, None)
     assert (opened.problems[0].convertible, opened.problems[0].severity) == (True, Severity.NOTE)
+
+
+def test_the_command_for_an_archive_has_the_quoted_path(tmp_path: Path) -> None:
+    """The command can be pasted."""
+    (problem,) = _open(tmp_path, _tar(DISK), "my disk.tar").problems
+    assert shlex.split((problem.remedy or "").split("`")[1]) == ["tar", "-xf", str(tmp_path / "my disk.tar")]
 
 
 @pytest.mark.parametrize("name", ["my disk.vhd", "my disk.raw"])
