@@ -1,7 +1,8 @@
 """Report of the operating system on a disk: frozen values.
 
 A field of a fact that could not be read keeps its default (None, or an empty tuple), and `unknowns` has a clause with
-the reason. All values have built-in types, because the child process sends the report.
+the reason. In a field that can be both, None means that it is not known, and an empty value that there is none. All
+values have built-in types, because the child process sends the report.
 """
 
 from dataclasses import dataclass

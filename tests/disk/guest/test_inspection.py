@@ -11,13 +11,19 @@ import pytest
 
 from aliyun_import.checks.infer import infer_parameters
 from aliyun_import.checks.run import run_disk_checks
+from aliyun_import.disk.filesystems.ext import Ext
+from aliyun_import.disk.filesystems.interface import FileSystem
+from aliyun_import.disk.filesystems.tree import Tree
+from aliyun_import.disk.filesystems.xfs import Xfs
 from aliyun_import.disk.guest.mounts import DiskNames
 from aliyun_import.disk.guest.report import DRIVERS, DriverPlace, GuestReport, OsRelease
 from aliyun_import.disk.inspect import inspect_disk
+from aliyun_import.disk.reader import BytesReader
 from aliyun_import.disk.report import Partition
 from aliyun_import.limits import MIB
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture, BootMode, DiskRequest, ImportRequest, OsType
+from tests.disk.fixtures import image
 from tests.disk.guest_disks import debian_disk, inspect_tree, rhel_disk
 from tests.disk.trees import BOOT_UUID, ROOT_UUID, Link, cpio, debian, elf, initramfs, rhel_boot, rhel_root, ubuntu
 from tests.rows import each_row
@@ -47,6 +53,30 @@ def test_a_disk_without_faults_is_recognised_and_has_no_finding(name: str, tmp_p
     findings = run_disk_checks(report, request)
     not_notes = {finding.rule for finding in findings if finding.severity is not Severity.NOTE}
     assert not_notes - {"root-full"} == ({"root-on-lvm"} if name == "rhel" else set())  # the file systems are tiny
+
+
+@each_row(
+    ("name", "reader", "tree"),
+    [
+        ("guest-debian", Ext, debian()),
+        ("guest-ubuntu", Ext, ubuntu()),
+        ("guest-rhel-root", Xfs, rhel_root()),
+        ("guest-rhel-boot", Xfs, rhel_boot()),
+    ],
+)
+def test_an_image_has_the_files_of_its_tree(
+    name: str, reader: Callable[[BytesReader], FileSystem], tree: dict[str, bytes | Link]
+) -> None:
+    """The tests on disks and those path by path are about the same guests."""
+    files = Tree(reader(BytesReader(image(name))))
+    other = [path for path, content in tree.items() if not _has(files, path, content)]
+    assert not other, f"older than tests/disk/trees.py: as root, run `python -m tests.disk.fixtures.make {name}`"
+
+
+def _has(files: Tree, path: str, content: bytes | Link) -> bool:
+    if isinstance(content, Link):
+        return files.link(path) == content.target
+    return files.exists(path) and files.read(path, limit=len(content) + 1) == content
 
 
 def test_all_facts_of_a_debian_are_read() -> None:
