@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aliyun_import.account.staging_bucket import PREFIX, check_encryption, derived_bucket, refuse_unsuitable
+from aliyun_import.account.staging_bucket import check_encryption, derived_bucket, refuse_unsuitable
 from aliyun_import.boot.instance_choice import Confirm
 from aliyun_import.boot_tests import cloud_of
 from aliyun_import.checks.names import default_name
@@ -22,7 +22,7 @@ from aliyun_import.image.tasks import TaskWithImage
 from aliyun_import.image.wait import wait as wait_for_image
 from aliyun_import.journal import open_journal
 from aliyun_import.model.image import Image, Task
-from aliyun_import.model.objects import UploadedObject
+from aliyun_import.model.objects import KEY_PREFIX, UploadedObject
 from aliyun_import.model.request import DiskFormat, DiskRequest, ImportRequest
 from aliyun_import.push.account_diagnosis import diagnose as diagnose_account
 from aliyun_import.push.cloud_leftovers import find_in_ecs, remove_from_ecs
@@ -144,7 +144,7 @@ def upload(
             disk_index=0,
             region=client.region,
             key=key,
-            key_stem=f"{PREFIX}{name}/system",
+            key_stem=f"{KEY_PREFIX}{name}/system",
             suffix=f".{(inspect_opened(opened).format or DiskFormat.RAW).lower()}",
         )
         return upload_disk(opened, request, context, store=store, journal=journal, options=options or TransferOptions())
@@ -262,7 +262,7 @@ def cleanup(
             raise error.advised("--force removes the object even if a running import reads it.") from error
         message = f"The objects that running imports read could not be listed: {error.summary}"
         on_event(Warned(code="imports-unseen", message=message, remedy=error.remedy))
-    places = Places(prefix=PREFIX, below=tuple(prefixes), keys=tuple(sorted(known.get(name, UsedKeys()).used)))
+    places = Places(prefix=KEY_PREFIX, below=tuple(prefixes), keys=tuple(sorted(known.get(name, UsedKeys()).used)))
     return clean_up(
         services.store(name),
         context,

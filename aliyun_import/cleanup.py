@@ -19,7 +19,7 @@ from types import MappingProxyType
 from aliyun_import.context import Context
 from aliyun_import.errors import RefusedError
 from aliyun_import.events import Changed, Warned
-from aliyun_import.model.objects import RemoteObject, RemoteUpload
+from aliyun_import.model.objects import RemoteObject, RemoteUpload, object_url
 from aliyun_import.services import ObjectStore
 from aliyun_import.upload.complete import TAG_NAME
 from aliyun_import.upload.manifest import SUFFIX
@@ -154,7 +154,7 @@ def _refuse_used(used: Sequence[Leftover], *, bucket: str, region: str) -> None:
     is_task = first.used_by.startswith("t-")
     wait = f"`{shlex.join(['aliyun-import', 'task', 'wait', first.used_by, '--region', region])}` waits for it. "
     raise RefusedError(
-        f"oss://{bucket}/{first.key} is being imported by {first.used_by}{others}; nothing was removed.",
+        f"{object_url(bucket, first.key)} is being imported by {first.used_by}{others}; nothing was removed.",
         code="object-in-use",
         cause="An import fails when an object that it reads is removed.",
         remedy=f"Run the same command again once the import is done. {wait if is_task else ''}"
@@ -186,7 +186,7 @@ def find_leftovers(
             size_bytes=existing.size_bytes,
             since_s=existing.last_modified_s,
             has_manifest=existing.key + SUFFIX in objects,
-            used_by=in_use.get(f"oss://{store.bucket}/{existing.key}", ""),
+            used_by=in_use.get(object_url(store.bucket, existing.key), ""),
         )
         for existing in ours
     ]

@@ -21,6 +21,8 @@ MAX_BUCKET_CHARS = 63
 MAX_DISKS = 17
 # ECS, ImportImage: DiskImageSize 1-2048 GiB for system and data disks.
 MIN_DISK_GIB = 1
+# The same page required 5 GiB for a system disk until 2021, and requires 1 GiB in 2026: 5 satisfies both.
+MIN_SYSTEM_GIB = 5
 MAX_DISK_GIB = 2048
 # ECS, ImportImage: ImageName 2-128, Description 2-256 characters.
 MIN_NAME_CHARS = 2

@@ -1,8 +1,11 @@
-"""Directories of the user for state and configuration."""
+"""Directories of the user for state and configuration, and names of the environment variables of this package."""
 
 from pathlib import Path
 
 _NAME = "aliyun-import"
+VARIABLE_PREFIX = "ALIYUN_IMPORT_"
+# Services whose endpoint ALIYUN_IMPORT_ENDPOINT_URL_<SERVICE> replaces.
+SERVICES = ("OSS", "ECS", "RAM", "STS", "VPC")
 # Stands for the home of a user without one, such as a container's `--user 54321`. It can't be created.
 NO_HOME = Path("/nonexistent")
 

@@ -21,7 +21,7 @@ from aliyun_import.context import Context
 from aliyun_import.errors import BucketMissing, ObjectMissing, PermissionDenied, RefusedError
 from aliyun_import.events import Warned
 from aliyun_import.model.image import Image
-from aliyun_import.model.objects import BucketInfo, RemoteObject
+from aliyun_import.model.objects import BucketInfo, RemoteObject, object_url
 from aliyun_import.model.request import DiskRequest, ImportRequest
 from aliyun_import.model.roles import CallerIdentity
 from aliyun_import.services import ImageService, ObjectStore, Services
@@ -179,14 +179,14 @@ def _existing_object(store: ObjectStore, disk: DiskRequest) -> RemoteObject:
     details = {"bucket": store.bucket, "key": key}
     if found is None:
         raise ObjectMissing(
-            f"There is no object oss://{store.bucket}/{key}.",
+            f"There is no object {object_url(store.bucket, key)}.",
             code="object-missing",
             remedy=f"Correct the key; `ossutil ls oss://{store.bucket}/` lists the objects of the bucket.",
             details=details,
         )
     if found.size_bytes == 0:
         raise RefusedError(
-            f"The object oss://{store.bucket}/{key} is empty.",
+            f"The object {object_url(store.bucket, key)} is empty.",
             code="object-empty",
             cause="ECS refuses an object without content (InvalidOSSObject.Size).",
             remedy="Upload the disk again, or push the local file so that this tool uploads it.",
@@ -203,10 +203,10 @@ def _refuse_unless_restored(store: ObjectStore, found: RemoteObject) -> None:
         store.read(found.key, start=0, length=1)
     except RefusedError as error:
         raise RefusedError(
-            f"The object oss://{store.bucket}/{found.key} is of class {found.storage_class} and is not restored.",
+            f"The object {object_url(store.bucket, found.key)} is of class {found.storage_class} and is not restored.",
             code="object-archived",
             cause="ECS can't read it (InvalidOSSObject.NeedRestore).",
-            remedy=f"Run `ossutil restore oss://{store.bucket}/{found.key}`, wait until it is restored, and run the "
-            "same command again.",
+            remedy=f"Run `ossutil restore {object_url(store.bucket, found.key)}`, wait until it is restored, and "
+            "run the same command again.",
             details={"bucket": store.bucket, "key": found.key, "storage_class": found.storage_class},
         ) from error

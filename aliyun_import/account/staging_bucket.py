@@ -8,8 +8,6 @@ from aliyun_import.model.objects import BucketInfo
 from aliyun_import.model.roles import CallerIdentity
 from aliyun_import.services import ObjectStore
 
-# Every object of this tool is below this prefix, except a disk that --key puts elsewhere.
-PREFIX = "aliyun-import/"
 # Long enough to resume a push after a week, short enough to limit the cost of abandoned parts.
 ABORT_AFTER_DAYS = 7
 

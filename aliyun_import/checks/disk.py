@@ -1,9 +1,9 @@
 """Checks of the size of a disk, options that contradict the disk, and parts that could not be read."""
 
-from aliyun_import.checks.infer import MIN_SYSTEM_GIB, architecture_of, boot_mode_of, os_type_of
+from aliyun_import.checks.infer import architecture_of, boot_mode_of, os_type_of
 from aliyun_import.checks.registry import DiskSubject, Found, GuestSubject, Source, SystemDiskSubject, check
 from aliyun_import.checks.remedies import start_command
-from aliyun_import.limits import GIB, MAX_DISK_GIB
+from aliyun_import.limits import GIB, MAX_DISK_GIB, MIN_SYSTEM_GIB
 from aliyun_import.model.finding import Severity
 from aliyun_import.model.request import Architecture, BootMode, OsType
 from aliyun_import.sizes import exact_size

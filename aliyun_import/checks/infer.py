@@ -15,14 +15,12 @@ from aliyun_import.disk.containers.interface import Upload
 from aliyun_import.disk.containers.registry import format_named
 from aliyun_import.disk.guest.report import DriverPlace
 from aliyun_import.disk.report import DiskReport
-from aliyun_import.limits import GIB, MIN_DISK_GIB
+from aliyun_import.limits import GIB, MIN_DISK_GIB, MIN_SYSTEM_GIB
 from aliyun_import.model.request import Architecture, BootMode, DiskFormat, ImportRequest, OsType, parameters
 from aliyun_import.sizes import exact_size
 
 T = TypeVar("T")
 
-# The page on ImportImage required 5 GiB for a system disk until 2021, and requires 1 GiB in 2026: 5 satisfies both.
-MIN_SYSTEM_GIB = 5
 _LINUX_FILE_SYSTEMS = {"ext2", "ext3", "ext4", "xfs", "btrfs", "lvm", "luks", "f2fs"}
 
 

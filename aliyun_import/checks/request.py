@@ -273,7 +273,7 @@ def disk_count(subject: RequestSubject) -> Found | None:
 @check("disk-twice", Severity.WARNS, source=Source.JUDGEMENT)
 def disk_twice(subject: RequestSubject) -> Found | None:
     """Check that no disk is given twice. The service allows it, but it is nearly always a mistake."""
-    disks = [str(disk.path) if disk.path else f"oss://{disk.bucket}/{disk.key}" for disk in subject.request.disks]
+    disks = [str(disk.path) if disk.path else disk.url for disk in subject.request.disks]
     twice = next((disk for disk in disks if disks.count(disk) > 1), None)
     if twice is None:
         return None

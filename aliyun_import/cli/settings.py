@@ -23,13 +23,12 @@ from typing import Any
 import click
 
 from aliyun_import.errors import UsageError
-from aliyun_import.user_directories import config_directory
+from aliyun_import.user_directories import SERVICES, VARIABLE_PREFIX, config_directory
 
-PREFIX = "ALIYUN_IMPORT_"
 NAME = "aliyun-import.toml"
 _PROFILES = "profiles"
 # Variables that are read by other means than an option.
-_OTHER_VARIABLES = {f"{PREFIX}ENDPOINT_URL_{service}" for service in ("OSS", "ECS", "RAM", "STS", "VPC")}
+_OTHER_VARIABLES = {f"{VARIABLE_PREFIX}ENDPOINT_URL_{service}" for service in SERVICES}
 
 
 class EnvironmentOption(click.Option):
@@ -40,7 +39,7 @@ class EnvironmentOption(click.Option):
         self.panel = panel
         if self.envvar is None:
             long_form = next(name for name in self.opts if name.startswith("--"))
-            self.envvar = PREFIX + long_form.removeprefix("--").replace("-", "_").upper()
+            self.envvar = VARIABLE_PREFIX + long_form.removeprefix("--").replace("-", "_").upper()
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """Return the option and its help, which ends in its default and its variable."""
@@ -187,7 +186,7 @@ def defaults_of(command: click.Command, ctx: click.Context, arguments: Sequence[
     if not settings_files():
         return {}
     known = options_of(ctx.find_root().command)
-    profile = _profile_of(command, ctx, arguments) or os.environ.get(f"{PREFIX}PROFILE")
+    profile = _profile_of(command, ctx, arguments) or os.environ.get(f"{VARIABLE_PREFIX}PROFILE")
     settings = read_settings(profile, known={name: one.is_flag for name, one in known.items()})
     defaults: dict[str, Setting] = {}
     for name, one in options_of(command).items():
@@ -220,11 +219,13 @@ def _convert(ctx: click.Context, name: str, one: EnvironmentOption, setting: Set
 
 def unknown_variables(root: click.Command, environment: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
     """Yield each ALIYUN_IMPORT_ variable that nothing reads, and the known variable closest to it, if any."""
-    ours = {name for name in environment if name.startswith(PREFIX)} - _OTHER_VARIABLES
+    ours = {name for name in environment if name.startswith(VARIABLE_PREFIX)} - _OTHER_VARIABLES
     if not ours:
         return
     known = {str(one.envvar) for one in options_of(root).values()}
-    words = [name.removeprefix(PREFIX) for name in known | _OTHER_VARIABLES]  # the prefix makes any two names similar
+    words = [
+        name.removeprefix(VARIABLE_PREFIX) for name in known | _OTHER_VARIABLES
+    ]  # the prefix makes any two names similar
     for name in sorted(ours - known):
-        near = get_close_matches(name.removeprefix(PREFIX), words, n=1)
-        yield name, PREFIX + near[0] if near else None
+        near = get_close_matches(name.removeprefix(VARIABLE_PREFIX), words, n=1)
+        yield name, VARIABLE_PREFIX + near[0] if near else None

@@ -8,11 +8,10 @@ from pathlib import Path
 
 from aliyun_import.cloud.credentials.source import Credentials, load_credentials, region_of_profile
 from aliyun_import.errors import UsageError
+from aliyun_import.user_directories import SERVICES, VARIABLE_PREFIX
 
-PREFIX = "ALIYUN_IMPORT_"
 # The vendor's names, in the order in which its CLI reads them.
 REGION_VARIABLES = ("ALIBABA_CLOUD_REGION_ID", "ALIBABACLOUD_REGION_ID", "ALICLOUD_REGION_ID")
-SERVICES = ("OSS", "ECS", "RAM", "STS", "VPC")
 
 
 class OssEndpointType(StrEnum):
@@ -32,7 +31,7 @@ class CloudConfig:
         file, instance role, credentials URI.
     profile: a profile of ~/.aliyun/config.json to use instead.
     endpoint_url: replaces the endpoint of every service.
-    endpoint_overrides: replace the endpoints of single services ("OSS", "ECS", "RAM", "STS", "VPC").
+    endpoint_overrides: replace the endpoints of single services, by the names in SERVICES ("OSS", "ECS", ...).
     oss_endpoint: replaces the endpoint of OSS; with `oss_cname` it is a custom domain of the bucket.
     insecure: permits http to another machine, which sends credentials and disk unencrypted.
     command_options: options that printed follow-up commands need to reach the same services.
@@ -70,7 +69,7 @@ def from_environment(
     """
 
     def setting(value: str | None, name: str) -> str | None:
-        return value or environment.get(f"{PREFIX}{name}") or None
+        return value or environment.get(f"{VARIABLE_PREFIX}{name}") or None
 
     profile, oss_endpoint = setting(profile, "PROFILE"), setting(oss_endpoint, "OSS_ENDPOINT")
     if oss_cname and not oss_endpoint:
@@ -85,9 +84,9 @@ def from_environment(
         profile=profile,
         endpoint_url=setting(endpoint_url, "ENDPOINT_URL"),
         endpoint_overrides={
-            name: environment[f"{PREFIX}ENDPOINT_URL_{name}"]
+            name: environment[f"{VARIABLE_PREFIX}ENDPOINT_URL_{name}"]
             for name in SERVICES
-            if environment.get(f"{PREFIX}ENDPOINT_URL_{name}")
+            if environment.get(f"{VARIABLE_PREFIX}ENDPOINT_URL_{name}")
         },
         oss_endpoint=oss_endpoint,
         oss_cname=oss_cname,
@@ -119,7 +118,7 @@ def _region(given: str | None, profile: str | None, *, environment: Mapping[str,
     raise UsageError(
         "No region was given.",
         code="region-missing",
-        cause=f"It is not in --region, in the environment ({PREFIX}REGION, {', '.join(REGION_VARIABLES)}), or in "
-        f"region_id of the profile {profile or '(current)'} in ~/.aliyun/config.json.",
+        cause=f"It is not in --region, in the environment ({VARIABLE_PREFIX}REGION, {', '.join(REGION_VARIABLES)}), or "
+        f"in region_id of the profile {profile or '(current)'} in ~/.aliyun/config.json.",
         remedy="Pass --region with the region of the image, e.g. --region cn-hangzhou.",
     )

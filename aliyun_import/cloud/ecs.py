@@ -16,6 +16,7 @@ from aliyun_import.cloud.transport.answer import Fields, objects, text, truth, w
 from aliyun_import.cloud.transport.rpc import RpcClient, unreadable
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.model.image import Image, ImageStatus, StartedImport, Task, TaskStatus
+from aliyun_import.model.objects import object_url
 from aliyun_import.model.request import PLATFORMS, BootMode, DiskMapping, ImportCall, near_platforms, parameters
 
 # Without this parameter, DescribeImages returns Available images only, and not those that are being imported.
@@ -232,7 +233,7 @@ def image_of(fields: Fields) -> Image:
         usable=truth(fields, "Usable"),
         boot_mode=text(fields, "BootMode"),
         tags={text(tag, "TagKey"): text(tag, "TagValue") for tag in objects(fields, "Tags", "Tag")},
-        sources=tuple(f"oss://{bucket}/{key}" for bucket, key in sources if bucket and key),
+        sources=tuple(object_url(bucket, key) for bucket, key in sources if bucket and key),
         detection=tuple({name: text(item, name) for name in item} for item in detection),
         detection_status=text(options, "Status") if isinstance(options, dict) else "",
     )

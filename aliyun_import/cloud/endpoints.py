@@ -13,6 +13,7 @@ from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from aliyun_import.errors import UsageError
+from aliyun_import.user_directories import VARIABLE_PREFIX
 
 # The region becomes part of host names, so no other characters are allowed.
 _REGION = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+")
@@ -96,7 +97,7 @@ def resolve_endpoints(
 
     def override(service: str) -> str | None:
         url = given.get(service) or endpoint_url
-        option = f"ALIYUN_IMPORT_ENDPOINT_URL_{service}" if given.get(service) else "--endpoint-url"
+        option = f"{VARIABLE_PREFIX}ENDPOINT_URL_{service}" if given.get(service) else "--endpoint-url"
         return check_url(url, option=option, allow_insecure=allow_insecure) if url else None
 
     oss_override = override("OSS")

@@ -3,6 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+# Every object of this tool is below this prefix, except a disk that --key puts elsewhere.
+KEY_PREFIX = "aliyun-import/"
+
+
+def object_url(bucket: str, key: str) -> str:
+    """Return the oss:// URL of an object."""
+    return f"oss://{bucket}/{key}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BucketInfo:
@@ -74,3 +82,8 @@ class UploadedObject:
     def __post_init__(self) -> None:
         """Accept `left_over` as a list, its form in the journal."""
         object.__setattr__(self, "left_over", tuple(self.left_over))
+
+    @property
+    def url(self) -> str:
+        """Return the oss:// URL of the object."""
+        return object_url(self.bucket, self.key)

@@ -7,6 +7,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from aliyun_import.model.objects import object_url
+
 # ImportImage, Platform, as of November 2026. New names are added, so an unlisted name is no error.
 PLATFORMS = (
     "Aliyun", "AlmaLinux", "Anolis", "CentOS", "CentOS Stream", "CoreOS", "Customized Linux", "Debian", "Fedora",
@@ -76,6 +78,11 @@ class DiskRequest:
     key: str | None = None
     format: DiskFormat | None = None
     size_gib: int | None = None
+
+    @property
+    def url(self) -> str:
+        """Return the oss:// URL of an object in OSS."""
+        return object_url(self.bucket or "", self.key or "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+# Role that ECS uses if ImportImage names none.
+DEFAULT_ROLE_NAME = "AliyunECSImageImportDefaultRole"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallerIdentity:

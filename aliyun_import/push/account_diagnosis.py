@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from itertools import chain
 
 from aliyun_import.account.staging_bucket import (
-    PREFIX,
     check_encryption,
     derived_bucket,
     refuse_unsuitable,
@@ -34,7 +33,7 @@ from aliyun_import.errors import (
 from aliyun_import.events import Event, FindingRaised, Warned
 from aliyun_import.image.submit import dry_run_import, new_client_token
 from aliyun_import.model.image import PUSH_ID_TAG
-from aliyun_import.model.objects import BucketInfo
+from aliyun_import.model.objects import KEY_PREFIX, BucketInfo
 from aliyun_import.model.request import DiskFormat, DiskMapping, DiskRequest, ImportCall, ImportRequest
 from aliyun_import.model.roles import Policy
 from aliyun_import.push.diagnosis import Diagnosis, Health, failed
@@ -209,7 +208,7 @@ def _dry_run(images: ImageService, *, region: str, bucket: str, tags: Mapping[st
     A bucket, role or name that a push would provide may be missing, too. Raises every other refusal.
     """
     name = f"doctor-{secrets.token_hex(4)}"
-    key = f"{PREFIX}{name}.raw"
+    key = f"{KEY_PREFIX}{name}.raw"
     request = ImportRequest(
         region=region,
         disks=(DiskRequest(bucket=bucket, key=key, format=DiskFormat.RAW, size_gib=20),),
@@ -228,7 +227,7 @@ def _dry_run(images: ImageService, *, region: str, bucket: str, tags: Mapping[st
 
 
 def _store_probes(store: ObjectStore, info: BucketInfo) -> Iterator[_Probe]:
-    key = f"{PREFIX}doctor-{secrets.token_hex(4)}"
+    key = f"{KEY_PREFIX}doctor-{secrets.token_hex(4)}"
     upload_ids: list[str] = []
 
     def begin() -> None:

@@ -53,7 +53,7 @@ def boot_stage(request: ImportRequest, disks: SentDisks, run: PushRun, journal: 
     path = request.disks[0].path
     if path is None:
         raise DiskError(
-            f"oss://{request.disks[0].bucket}/{request.disks[0].key} is not on this machine, so it can't be started.",
+            f"{request.disks[0].url} is not on this machine, so it can't be started.",
             code="boot-test-impossible",
             remedy="Leave --boot-test out.",
         )

@@ -9,7 +9,7 @@ from aliyun_import.image.find_existing import clear_failed
 from aliyun_import.image.replace import replace_image, take_name
 from aliyun_import.journal import Journal
 from aliyun_import.model.image import PUSH_ID_TAG, Image
-from aliyun_import.model.objects import UploadedObject
+from aliyun_import.model.objects import UploadedObject, object_url
 from aliyun_import.model.request import ImportRequest
 from aliyun_import.push.options import PushRun
 from aliyun_import.push.stages import upload_request
@@ -86,7 +86,7 @@ def _check_objects(image: Image, state: PushState, run: PushRun, journal: Journa
     for one in state.objects:
         if one.key in state.removed_keys:
             continue
-        url = f"oss://{one.bucket}/{one.key}"
+        url = one.url
         try:
             there = run.services.store(one.bucket).head(one.key)
             missing = "" if there else "It does not exist any more."
@@ -153,7 +153,7 @@ def _found_staging(request: ImportRequest, run: PushRun, store: ObjectStore | No
         except AliyunImportError:  # the image exists, and that is the result
             continue
         found += [
-            f"oss://{store.bucket}/{one.key}"
+            object_url(store.bucket, one.key)
             for one in objects
             if upload.key in (None, one.key) and not one.key.endswith(SUFFIX)
         ]
@@ -167,8 +167,8 @@ def _remove_staging(state: PushState, run: PushRun, journal: Journal, store: Obj
     """
     left: list[str] = []
     for one in state.objects:
-        url = f"oss://{one.bucket}/{one.key}"
-        left += [f"oss://{one.bucket}/{key}" for key in one.left_over]
+        url = one.url
+        left += [object_url(one.bucket, key) for key in one.left_over]
         if not one.made_by_us and is_gone(run.services.store(one.bucket), one):
             continue  # removed by the push that made it
         if not one.made_by_us or run.options.transfer.keep_object:
@@ -191,7 +191,7 @@ def is_gone(store: ObjectStore, one: UploadedObject) -> bool:
 
 
 def _remove(uploaded: UploadedObject, run: PushRun, store: ObjectStore) -> bool:
-    url = f"oss://{uploaded.bucket}/{uploaded.key}"
+    url = uploaded.url
     try:
         remove_object(store, uploaded.key)
     except AliyunImportError as error:

@@ -65,7 +65,7 @@ class ActivePush:
 def disk_state(opened: OpenDisks, disk: DiskRequest, report: DiskReport | None, remote: RemoteObject | None) -> str:
     """Return the identity of a disk for the journal: the fingerprints of its files, or its object in OSS."""
     if disk.path is None or report is None:
-        url = f"oss://{disk.bucket}/{disk.key}"
+        url = disk.url
         return f"{url} {remote.size_bytes}:{remote.crc64}:{remote.etag}" if remote else url
     return " ".join(one.encoded() for one in fingerprints_of(opened[disk.path], report))
 

@@ -239,7 +239,7 @@ def _left_running(active: ActivePush, state: PushState, run: PushRun) -> PushRes
     if mode is not None and mode is not mode.imported_as:
         later = f"The image is imported with {mode.imported_as}; the same command without --no-wait sets {mode}."
         run.context.emit(Noted(message=later))
-    left = tuple(_url(one) for one in state.objects)
+    left = tuple(one.url for one in state.objects)
     return replace(_result(active.request, state, None), left_over=left)
 
 
@@ -316,12 +316,8 @@ def _leftovers_command(objects: Sequence[UploadedObject], region: str, bucket: s
 
 
 def _urls(objects: Sequence[UploadedObject]) -> str:
-    return ", ".join(map(_url, objects))
-
-
-def _url(one: UploadedObject) -> str:
-    return f"oss://{one.bucket}/{one.key}"
+    return ", ".join(one.url for one in objects)
 
 
 def _disk_name(disk: DiskRequest) -> str:
-    return str(disk.path) if disk.path else f"oss://{disk.bucket}/{disk.key}"
+    return str(disk.path) if disk.path else disk.url

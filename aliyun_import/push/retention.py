@@ -1,17 +1,17 @@
 """Retention: number of objects and images of one name that a push keeps, which bounds the storage of a nightly job."""
 
-import re
 from collections.abc import Sequence
 
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.events import Changed, Noted, Warned
 from aliyun_import.image.replace import was_replaced
 from aliyun_import.model.image import Image
-from aliyun_import.model.objects import RemoteObject
+from aliyun_import.model.objects import RemoteObject, object_url
 from aliyun_import.push.options import Kept, PushRun
 from aliyun_import.services import ObjectStore
 from aliyun_import.upload.manifest import SUFFIX
 from aliyun_import.upload.removal import remove_object
+from aliyun_import.upload.resume import key_pattern
 
 
 def apply_retention(run: PushRun, image: Image, *, store: ObjectStore | None, stems: Sequence[str]) -> Kept:
@@ -48,7 +48,7 @@ def apply_retention(run: PushRun, image: Image, *, store: ObjectStore | None, st
 def _objects(store: ObjectStore, stem: str) -> tuple[RemoteObject, ...]:
     """Return the objects of a disk that can be bases, the newest first."""
     listed = {one.key: one for one in store.list_objects(f"{stem}-")}
-    pattern = re.compile(re.escape(stem) + r"-[0-9a-f]{12}(-\d+)?\.[a-z0-9]+")
+    pattern = key_pattern(stem)
     bases = [one for key, one in listed.items() if pattern.fullmatch(key) and key + SUFFIX in listed]
     return tuple(sorted(bases, key=lambda one: one.last_modified_s or 0.0, reverse=True))
 
@@ -76,9 +76,9 @@ def _remove(run: PushRun, store: ObjectStore | None, one: RemoteObject, kept: Se
         remove_object(store, one.key + SUFFIX)
         remove_object(store, one.key)
     except AliyunImportError as error:
-        _warn(run, f"oss://{store.bucket}/{one.key}", error)
+        _warn(run, object_url(store.bucket, one.key), error)
         return False
-    run.context.emit(Changed(what="removed the object of an earlier push", name=f"oss://{store.bucket}/{one.key}"))
+    run.context.emit(Changed(what="removed the object of an earlier push", name=object_url(store.bucket, one.key)))
     return True
 
 

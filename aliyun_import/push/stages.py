@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from aliyun_import.account.check import AccountState
-from aliyun_import.account.staging_bucket import PREFIX
 from aliyun_import.disk.disk import Disk
 from aliyun_import.errors import (
     AliyunImportError,
@@ -31,7 +30,7 @@ from aliyun_import.image.submit import dry_run_import, new_client_token, submit
 from aliyun_import.image.wait import wait, wait_for_check
 from aliyun_import.journal import Journal
 from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG, Image
-from aliyun_import.model.objects import RemoteObject, UploadedObject
+from aliyun_import.model.objects import KEY_PREFIX, RemoteObject, UploadedObject
 from aliyun_import.model.request import DiskFormat, DiskMapping, DiskRequest, ImportCall, ImportRequest
 from aliyun_import.push.earlier import digest_of_objects
 from aliyun_import.push.options import PushOptions, PushRun
@@ -153,7 +152,7 @@ def upload_request(request: ImportRequest, options: PushOptions, index: int) -> 
         disk_index=index,
         region=request.region,
         key=options.key if index == 0 else None,
-        key_stem=f"{PREFIX}{request.name}/{role}",
+        key_stem=f"{KEY_PREFIX}{request.name}/{role}",
         suffix=f".{(request.disks[index].format or DiskFormat.RAW).lower()}",
         base_key=options.base_key if index == 0 else None,
     )
@@ -164,7 +163,7 @@ def _upload(
 ) -> UploadedObject:
     with run.context.stage("upload", str(disk.name)) as stage:
         uploaded = upload_disk(disk, request, run.context, store=store, journal=journal, options=run.options.transfer)
-        stage.detail = f"oss://{uploaded.bucket}/{uploaded.key} equals the disk, proven by {uploaded.proof}"
+        stage.detail = f"{uploaded.url} equals the disk, proven by {uploaded.proof}"
     return uploaded
 
 

@@ -115,7 +115,7 @@ def image_ids_by_url(directory: Path, *, endpoint: str) -> Mapping[str, str]:
     for _, entries in read_journals(directory):
         state = fold(entries)
         if entries and entries[0]["identity"].get("endpoint") == endpoint and state.under_way and state.image_id:
-            found |= {f"oss://{one.bucket}/{one.key}": state.image_id for one in state.objects}
+            found |= {one.url: state.image_id for one in state.objects}
     return found
 
 

@@ -15,14 +15,15 @@ from enum import StrEnum
 from aliyun_import.context import Context
 from aliyun_import.errors import AccessError, PermissionDenied, RefusedError, RoleExists
 from aliyun_import.events import Changed, Emit, Warned
+from aliyun_import.model.objects import KEY_PREFIX
 from aliyun_import.model.roles import Policy, Role
 from aliyun_import.role import policy_eval as policy
 from aliyun_import.role.policy_eval import Decision
 from aliyun_import.role.spec import DESCRIPTION, OSS_ROLE, RoleNeeds, administrator_steps
 from aliyun_import.services import RoleService
 
-# Key for the evaluation of policies that are limited to keys; below the prefix of pushes.
-SAMPLE_KEY = "aliyun-import/disk.raw"
+# Key for the evaluation of policies that are limited to keys.
+SAMPLE_KEY = f"{KEY_PREFIX}disk.raw"
 # Stands for the documented system policy, which permits everything that an import needs.
 ALLOW_ALL = '{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
 

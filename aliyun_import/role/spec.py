@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from aliyun_import.model.request import ImportRequest
+from aliyun_import.model.roles import DEFAULT_ROLE_NAME
 from aliyun_import.role import policy_eval as policy
 from aliyun_import.services import BOOT_TEST_PERMISSIONS, PERMISSIONS, Permission, Resource
 
@@ -28,7 +29,7 @@ class RoleNeeds:
 
 
 OSS_ROLE = RoleNeeds(
-    default_name="AliyunECSImageImportDefaultRole",
+    default_name=DEFAULT_ROLE_NAME,
     system_policy="AliyunECSImageImportRolePolicy",
     actions=("oss:GetObject", "oss:GetBucketLocation", "oss:GetBucketInfo"),
     template="ECSImportRole",

@@ -21,8 +21,10 @@ from typing import Any
 from aliyun_import.errors import AccessError, RefusedError
 from aliyun_import.events import Noted, Warned
 from aliyun_import.limits import GIB, MAX_DISK_GIB, MIB
+from aliyun_import.model.objects import object_url
 from aliyun_import.upload.context import UploadContext
 from aliyun_import.upload.plan import BaseObject
+from aliyun_import.upload.resume import key_pattern
 from aliyun_import.upload.zero_scan import DIGEST_BYTES, MAX_BLOCK_BYTES, MIN_BLOCK_BYTES, BlockDigests
 
 SCHEMA = 1
@@ -144,7 +146,7 @@ def find_base(
     if base_key is not None:
         return _usable(context, base_key, sha256=None)
     known = known or {}
-    pattern = re.compile(re.escape(key_stem) + r"-[0-9a-f]{12}(-\d+)?\.[a-z0-9]+" + re.escape(SUFFIX))
+    pattern = key_pattern(key_stem, ending=SUFFIX)
     try:
         manifests = [
             existing for existing in context.store.list_objects(f"{key_stem}-") if pattern.fullmatch(existing.key)
@@ -163,7 +165,7 @@ def find_base(
 def _usable(context: UploadContext, key: str, *, sha256: str | None) -> Base | None:
     """Return the base at a key; emit a warning and return None if it can't be used."""
     base = _read_base(context, key, sha256=sha256)
-    url = f"oss://{context.store.bucket}/{key}"
+    url = object_url(context.store.bucket, key)
     if isinstance(base, Base):
         context.emit(Noted(message=f"{url} is the base: unchanged ranges are copied from it."))
         return base

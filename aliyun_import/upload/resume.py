@@ -4,13 +4,14 @@ It counts if its CRC-64 equals that of the local bytes, or if this machine's jou
 by its name alone.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from aliyun_import.disk.fingerprint import Fingerprint, Likeness
 from aliyun_import.errors import AccessError, ObjectExists
 from aliyun_import.events import Noted
-from aliyun_import.model.objects import RemoteObject, RemotePart, UploadedObject
+from aliyun_import.model.objects import RemoteObject, RemotePart, UploadedObject, object_url
 from aliyun_import.upload.complete import (
     BY_OBJECT,
     READERS,
@@ -131,6 +132,11 @@ def _prove(
     return splitter.remaining([*reconciled.counted, *found])[1]
 
 
+def key_pattern(stem: str, *, ending: str = "") -> re.Pattern[str]:
+    """Return the pattern of the keys that `candidate_keys` makes of a stem, with `ending` after them."""
+    return re.compile(rf"{re.escape(stem)}-[0-9a-f]{{{DIGEST_CHARS}}}(-\d+)?\.[a-z0-9]+{re.escape(ending)}")
+
+
 def candidate_keys(request: UploadRequest, *, sample: str) -> Iterator[str]:
     """Yield the keys that the object may have, in the order of trial; only the named key, if there is one."""
     if request.key:
@@ -166,7 +172,7 @@ def choose_target(
             return _as_before(before, existing)
         can_compare = existing.crc64 is not None or before is not None
         if crc is None and can_compare and existing.size_bytes == context.source.size_bytes:
-            url = f"oss://{context.store.bucket}/{key}"
+            url = object_url(context.store.bucket, key)
             context.emit(Noted(message=f"Comparing the disk with {url}, which already exists."))
             crc = crc64_of_source(context)
         if before and crc == before.crc64 and existing.crc64 in (None, crc):
@@ -175,7 +181,7 @@ def choose_target(
             is_ours = bool(record.tag) and existing.metadata.get(TAG_NAME) == record.tag
             return Target(key=key, existing=existing, crc64=crc, proof=BY_OBJECT, made_by_us=is_ours)
         if request.key is None:
-            url = f"oss://{context.store.bucket}/{key}"
+            url = object_url(context.store.bucket, key)
             context.emit(Noted(message=f"{url} is another build of this disk, or can't be compared."))
     raise _exists(context, request)
 
@@ -230,11 +236,11 @@ def _exists(context: UploadContext, request: UploadRequest) -> ObjectExists:
         return ObjectExists(
             f"All {NAMES - 1} possible keys of {context.disk} belong to other objects.",
             code="object-exists",
-            cause=f"None of them equals this disk; their URLs begin with oss://{bucket}/{request.key_stem}-.",
+            cause=f"None of them equals this disk; their URLs begin with {object_url(bucket, request.key_stem)}-.",
             remedy="Remove those that are not needed, or pass --key.",
             details={"bucket": bucket, "key": f"{request.key_stem}-"},
         )
-    url = f"oss://{bucket}/{request.key}"
+    url = object_url(bucket, request.key)
     return ObjectExists(
         f"Another object exists at {url}.",
         code="object-exists",

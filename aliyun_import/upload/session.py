@@ -30,7 +30,7 @@ from aliyun_import.errors import (
 )
 from aliyun_import.events import Warned
 from aliyun_import.journal import Journal
-from aliyun_import.model.objects import RemoteObject, UploadedObject
+from aliyun_import.model.objects import RemoteObject, UploadedObject, object_url
 from aliyun_import.sizes import size
 from aliyun_import.upload.complete import (
     BY_SIZE,
@@ -248,8 +248,8 @@ class UploadSession:
             context.emit(
                 Warned(
                     code="unproven",
-                    message=f"oss://{context.store.bucket}/{self.key} has the right size, but OSS reports no checksum "
-                    "to compare with the disk.",
+                    message=f"{object_url(context.store.bucket, self.key)} has the right size, but OSS reports no "
+                    "checksum to compare with the disk.",
                     remedy="Download a part of it and compare it, or use an endpoint of OSS itself.",
                 )
             )
@@ -314,7 +314,7 @@ class UploadSession:
     def _with_rest(self, error: AliyunImportError) -> AliyunImportError:
         """Return the error with a remedy that names what is kept, how to resume, and how to remove it."""
         bucket = self.context.store.bucket
-        upload = f"unfinished upload of oss://{bucket}/{self.key}"
+        upload = f"unfinished upload of {object_url(bucket, self.key)}"
         keys = [self.key, *([self.zero_key] if self.zero_key else [])]
         remove_command = leftovers_command(region=self.region, bucket=bucket, keys=keys)
         if isinstance(error, DiskChanged | DiskTruncated):

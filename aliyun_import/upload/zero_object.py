@@ -17,7 +17,7 @@ from functools import partial
 from aliyun_import.context import Context
 from aliyun_import.errors import AliyunImportError, Interrupted, PermissionDenied, RefusedError, TransientError
 from aliyun_import.events import Warned
-from aliyun_import.model.objects import RemoteObject, RemotePart
+from aliyun_import.model.objects import RemoteObject, RemotePart, object_url
 from aliyun_import.retry import Retrier, without_retries
 from aliyun_import.sizes import size
 from aliyun_import.upload.complete import TAG_NAME, Completion, complete_upload
@@ -292,7 +292,7 @@ class StagedZeros:
             self._context.emit(
                 Warned(
                     code="zeros-left",
-                    message=f"The zero object oss://{bucket}/{left[-1]} could not be removed.",
+                    message=f"The zero object {object_url(bucket, left[-1])} could not be removed.",
                     remedy=f"Remove it with {leftovers_command(region=self._region, bucket=bucket, keys=left)}.",
                 )
             )

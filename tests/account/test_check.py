@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from aliyun_import.account.check import AccountState, check_account, ensure_bucket
-from aliyun_import.account.staging_bucket import PREFIX, derived_bucket, refuse_unsuitable
+from aliyun_import.account.staging_bucket import derived_bucket, refuse_unsuitable
 from aliyun_import.errors import AccessError, AliyunImportError, RefusedError
 from aliyun_import.events import FindingRaised
-from aliyun_import.model.objects import BucketInfo
+from aliyun_import.model.objects import KEY_PREFIX, BucketInfo
 from aliyun_import.model.request import DiskRequest, ImportRequest
 from aliyun_import.sandbox.core.faults import Fault
 from aliyun_import.sandbox.oss.state import OssState
@@ -312,4 +312,4 @@ def test_a_bucket_is_refused_by_its_region_and_its_owner(info: BucketInfo, code:
 def test_the_derived_name_is_a_valid_bucket_name() -> None:
     """It holds for 16 digits and the longest region."""
     assert len(derived_bucket("1" * 16, "cn-shenzhen-finance-1")) <= 63
-    assert PREFIX.endswith("/")
+    assert KEY_PREFIX.endswith("/")

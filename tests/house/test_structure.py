@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "role": RUN,
     "upload": RUN | {"disk", "journal", "system_limits"},
     "boot": RUN | {"disk", "journal"},
-    "cloud": RUN - {"retry"} | {"error_codes", "redact", "system_limits"},
+    "cloud": RUN - {"retry"} | {"error_codes", "redact", "system_limits", "user_directories"},
     "disk": VALUES | {"events"},
     "retry": VALUES | {"context", "events", "services"},
     "services": VALUES,

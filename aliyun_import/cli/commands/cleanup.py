@@ -7,6 +7,7 @@ import click
 
 from aliyun_import.cli.context import command_context
 from aliyun_import.cli.params import CloudOptions, Command, OutputOptions, cloud_options, option, output_options, panel
+from aliyun_import.model.objects import object_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,7 +119,7 @@ leftovers = Command(
 def _nothing(result: "CleanupResult") -> str:
     places = result.places
     keys = [key for key in places.keys if not key.startswith(places.prefix)]
-    searched = ", ".join(f"oss://{result.bucket}/{at}" for at in (places.prefix, *places.below, *keys))
+    searched = ", ".join(object_url(result.bucket, at) for at in (places.prefix, *places.below, *keys))
     return f"nothing is left at {searched}"
 
 

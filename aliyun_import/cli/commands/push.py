@@ -34,6 +34,7 @@ from aliyun_import.cli.params import (
 )
 from aliyun_import.errors import UsageError
 from aliyun_import.model.request import DiskFormat, DiskRequest, ImportParameters, ImportRequest
+from aliyun_import.model.roles import DEFAULT_ROLE_NAME
 
 if TYPE_CHECKING:
     from aliyun_import.cloud.config import CloudConfig
@@ -84,7 +85,7 @@ def image_options(function: Callback) -> Callback:
         option(
             "--role-name",
             help="RAM role by which ECS reads the bucket.",
-            show_default="AliyunECSImageImportDefaultRole",
+            show_default=DEFAULT_ROLE_NAME,
             panel="Cloud",
         ),
         option(

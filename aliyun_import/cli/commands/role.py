@@ -18,12 +18,13 @@ from aliyun_import.cli.params import (
     output_options,
     panel,
 )
+from aliyun_import.model.roles import DEFAULT_ROLE_NAME
 
 if TYPE_CHECKING:
     from aliyun_import.role.ensure import RoleState
 
 _ROLE = (
-    option("--role-name", help="Name of the role.", show_default="AliyunECSImageImportDefaultRole"),
+    option("--role-name", help="Name of the role.", show_default=DEFAULT_ROLE_NAME),
     option("--bucket", help="Bucket that the role must be able to read.", show_default="any bucket"),
 )
 

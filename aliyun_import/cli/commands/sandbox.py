@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aliyun_import.cli.params import Bytes, Command, Group, Number, Seconds, gathered, option, panel
-from aliyun_import.cli.settings import PREFIX
 from aliyun_import.error_codes import ErrorCode
 from aliyun_import.errors import LocalStateError, UsageError
 from aliyun_import.limits import GIB
+from aliyun_import.user_directories import VARIABLE_PREFIX
 
 if TYPE_CHECKING:
     from aliyun_import.cloud.config import CloudConfig
@@ -150,7 +150,7 @@ def run(
     from aliyun_import.sandbox.directory import JOURNALS
     from aliyun_import.sandbox.server import isolated_environment
 
-    removed = [f"{PREFIX}{name.upper()}" for name in (*TARGET_OPTIONS, "sandbox")]
+    removed = [f"{VARIABLE_PREFIX}{name.upper()}" for name in (*TARGET_OPTIONS, "sandbox")]
     with _directory(directory) as path, _start(path, account_options, keep=directory is not None) as running:
         environment = isolated_environment(running, os.environ, journals=path / JOURNALS, removed_prefixes=removed)
         code = processes.run(command, environment)
@@ -316,7 +316,7 @@ def _serve_in_background(path: Path) -> None:
     context = click.get_current_context()
     words = processes.arguments_of(context, without=("directory", "background"))
     # With this variable the child would start a child in the background, and so on.
-    environment = {name: value for name, value in os.environ.items() if name != f"{PREFIX}BACKGROUND"}
+    environment = {name: value for name, value in os.environ.items() if name != f"{VARIABLE_PREFIX}BACKGROUND"}
     arguments = ("sandbox", "serve", *words, "--dir", str(path))
     context.exit(processes.start(arguments, environment, log=path / sandbox_directory.LOG, until=listens))
 

@@ -76,7 +76,7 @@ def _running_summary(result: PushResult) -> tuple[tuple[str, str], ...]:
     for one in result.objects:
         if one.made_by_us:
             remove = leftovers_command(region=result.region, bucket=one.bucket, keys=[one.key])
-            rows.append(("stays", f"oss://{one.bucket}/{one.key}; once the import is done, {remove} deletes it"))
+            rows.append(("stays", f"{one.url}; once the import is done, {remove} deletes it"))
     return tuple(rows)
 
 
@@ -91,7 +91,7 @@ def _summary(result: PushResult, *, console: str, command: str) -> tuple[tuple[s
         rows.append(("boot test", f"{test.judgement.verdict} after {duration(test.seconds)} ({test.instance_type})"))
     rows.append(("time", duration(result.seconds)))
     rows.append(("stays", f"the image {result.image_id} and its snapshot, which is billed"))
-    objects = {f"oss://{one.bucket}/{one.key}": one.size_bytes for one in result.objects}
+    objects = {one.url: one.size_bytes for one in result.objects}
     rows += [("", f"{f'{size(objects[url])} in ' if url in objects else ''}{url}") for url in result.left_over]
     if result.kept.objects:
         kept = f"{count(len(result.kept.objects), 'object')}, {size(result.kept.object_bytes)} in all"

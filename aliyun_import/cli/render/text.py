@@ -11,6 +11,7 @@ from typing import TypeVar, assert_never, cast
 from aliyun_import import events
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.model.finding import Severity
+from aliyun_import.model.objects import object_url
 from aliyun_import.sizes import size
 from aliyun_import.upload.plan import ZERO_SEED_BYTES
 
@@ -142,7 +143,7 @@ def describe(event: events.Event) -> str:  # noqa: C901 -- one case for each eve
         case events.CallRetried():
             return f"no answer, {_retry(event)}: {event.reason}"
         case events.ObjectReady():
-            url = f"oss://{event.bucket}/{event.key}"
+            url = object_url(event.bucket, event.key)
             return f"{event.disk} is {url}, {size(event.size_bytes)}, CRC-64 {event.crc64} ({event.proof})"
         case events.ImportSubmitted():
             return f"import task {event.task_id} makes image {event.image_id}"

@@ -20,6 +20,7 @@ from aliyun_import.cloud.credentials.keys import KeyCache, Keys
 from aliyun_import.cloud.credentials.providers import FoundKeys, Skipped
 from aliyun_import.errors import AccessError
 from aliyun_import.redact import learn, learn_file, learn_id, learn_url
+from aliyun_import.user_directories import VARIABLE_PREFIX
 
 Step = Callable[[], FoundKeys | Skipped]
 
@@ -169,7 +170,7 @@ def _learn_environment(environment: Mapping[str, str]) -> None:
     for name, value in environment.items():
         if name.lower().endswith("_proxy"):
             learn_url(value)
-        if not name.startswith(_SECRET_PREFIXES) or name.startswith("ALIYUN_IMPORT_"):
+        if not name.startswith(_SECRET_PREFIXES) or name.startswith(VARIABLE_PREFIX):
             continue
         if name.endswith("TOKEN_FILE"):
             learn_file(value)
