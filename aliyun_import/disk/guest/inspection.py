@@ -5,32 +5,21 @@ It runs in the isolated child process. A fact that can't be read becomes a claus
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from aliyun_import.disk.filesystems.interface import FileSystem
 from aliyun_import.disk.filesystems.registry import Volume, find_volumes, open_volume
 from aliyun_import.disk.filesystems.tree import Tree
 from aliyun_import.disk.guest.boot_files import BootFiles
+from aliyun_import.disk.guest.cloud_init import read_cloud_init
 from aliyun_import.disk.guest.grub import read_grub_version, read_stale_searches
 from aliyun_import.disk.guest.kernels import find_kernels
 from aliyun_import.disk.guest.loaders import read_boot_entries
 from aliyun_import.disk.guest.mounts import WITHOUT_CONTENT, DiskNames, read_crypttab, read_fstab, read_units
 from aliyun_import.disk.guest.network.configuration import read_network
 from aliyun_import.disk.guest.report import BootEntry, Evidence, GuestReport, RootFileSystem, SourceTie
-from aliyun_import.disk.guest.services import (
-    enabled_units,
-    has_systemd,
-    read_absolute_lib_links,
-    read_accounts,
-    read_cloud_init,
-    read_firewall,
-    read_guest_agent,
-    read_issue,
-    read_local_clock,
-    read_machine_id,
-    read_selinux,
-    read_sshd,
-)
+from aliyun_import.disk.guest.services import FACTS, enabled_units, read_selinux
 from aliyun_import.disk.guest.source_ties import read_source_ties
 from aliyun_import.disk.guest.systems import (
     Machine,
@@ -200,15 +189,7 @@ class _Inspection:
             boot_entries=entries,
             network=self._read("the network configuration", lambda: read_network(tree, cloud_init, arguments)),
             cloud_init=cloud_init,
-            sshd=self._read("the SSH server", lambda: read_sshd(tree)),
-            accounts=self._read("the accounts", lambda: read_accounts(tree)),
-            firewall=self._read("the firewall", lambda: read_firewall(tree)) or (),
             selinux=self._read("SELinux", lambda: read_selinux(tree, arguments)),
-            guest_agent=self._read("QEMU's guest agent", lambda: read_guest_agent(tree)),
-            absolute_lib_links=self._read("/lib", lambda: read_absolute_lib_links(tree)) or (),
-            local_clock=self._read("/etc/adjtime", lambda: read_local_clock(tree)),
-            machine_id=self._read("/etc/machine-id", lambda: read_machine_id(tree)),
-            issue=self._read("/etc/issue", lambda: read_issue(tree)),
             custom_image_directory=self._read("the first partition", self._has_custom_image_directory),
             source_ties=self._read("settings for the source environment", lambda: self._ties(entries)) or (),
             tools=self._read("the tools", self._tools) or (),
@@ -216,10 +197,15 @@ class _Inspection:
             boot_features=self._opened[self._mounts.get("/boot", self._root)].facts.features,
             stale_searches=self._read("GRUB on the ESP", lambda: read_stale_searches(files, self._names)) or (),
             image_based=self._system.usr is not None or self._system.deployment is not None,
-            systemd=self._read("the init system", lambda: has_systemd(tree)),
             init_problem=self._read("the init program", lambda: read_init_problem(tree, arguments)) or "",
+            **self._facts(),
             unknowns=tuple(dict.fromkeys(self.unknowns)),
         )
+
+    def _facts(self) -> dict[str, Any]:
+        """Return the facts that the files of the system have. A fact that is None keeps the default of its field."""
+        read = {name: self._read(what, partial(function, self._tree)) for name, (what, function) in FACTS.items()}
+        return {name: fact for name, fact in read.items() if fact is not None}
 
     def _ties(self, entries: Sequence[BootEntry]) -> tuple[SourceTie, ...]:
         return read_source_ties(self._tree, entries, self._names, enabled_units(self._tree))

@@ -1,11 +1,13 @@
 """Services, accounts and identity of a Linux system, as far as the checks need them."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from types import MappingProxyType
+from typing import Any
 
 from aliyun_import.disk.filesystems.tree import Tree
-from aliyun_import.disk.guest.report import Accounts, CloudInit, Evidence, Firewall, Sshd
+from aliyun_import.disk.guest.report import Accounts, Evidence, Firewall, Sshd
 from aliyun_import.disk.reader import Missing
 
 _UNIT_DIRECTORIES = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
@@ -28,7 +30,7 @@ def is_enabled(tree: Tree, unit: str) -> bool | None:
 
     It is not known without systemd if the unit is not found. A masked unit (a link to /dev/null) is not enabled.
     """
-    if _is_masked(tree, unit):
+    if is_masked(tree, unit):
         return False
     if {unit, unit.rsplit(".", 1)[0]} & _started(tree, _UNIT_DIRECTORIES):
         return True
@@ -37,7 +39,7 @@ def is_enabled(tree: Tree, unit: str) -> bool | None:
 
 def enabled_units(tree: Tree) -> tuple[str, ...]:
     """Return the names of the units that are enabled in /etc, and of the services that are started."""
-    return tuple(sorted(name for name in _started(tree, _UNIT_DIRECTORIES[:1]) if not _is_masked(tree, name)))
+    return tuple(sorted(name for name in _started(tree, _UNIT_DIRECTORIES[:1]) if not is_masked(tree, name)))
 
 
 def _started(tree: Tree, directories: Sequence[str]) -> set[str]:
@@ -55,7 +57,8 @@ def _started(tree: Tree, directories: Sequence[str]) -> set[str]:
     return found
 
 
-def _is_masked(tree: Tree, unit: str) -> bool:
+def is_masked(tree: Tree, unit: str) -> bool:
+    """Return whether a unit is a link to /dev/null, so that nothing starts it."""
     return tree.link(f"{_UNIT_DIRECTORIES[0]}/{unit}") == "/dev/null"
 
 
@@ -274,103 +277,18 @@ def read_issue(tree: Tree) -> str | None:
     return None if text is None else text[:_ISSUE_CHARS]
 
 
-_CLOUD_INIT_PROGRAMS = ("/usr/bin/cloud-init", "/usr/local/bin/cloud-init", "/bin/cloud-init")
-# Newer versions are started by a generator, or have units with other names.
-_CLOUD_INIT_UNITS = (
-    "cloud-init.service",
-    "cloud-init-local.service",
-    "cloud-init-main.service",
-    "cloud-init-network.service",
-    "cloud-config.service",
-    "cloud-final.service",
+# Field of GuestReport -> its name in `unknowns`, and the function that reads it. Facts that need more than the files of
+# the system, such as the arguments of the kernel, are collected in `inspection`.
+FACTS: Mapping[str, tuple[str, Callable[[Tree], Any]]] = MappingProxyType(
+    {
+        "sshd": ("the SSH server", read_sshd),
+        "accounts": ("the accounts", read_accounts),
+        "firewall": ("the firewall", read_firewall),
+        "guest_agent": ("QEMU's guest agent", read_guest_agent),
+        "absolute_lib_links": ("/lib", read_absolute_lib_links),
+        "local_clock": ("/etc/adjtime", read_local_clock),
+        "machine_id": ("/etc/machine-id", read_machine_id),
+        "issue": ("/etc/issue", read_issue),
+        "systemd": ("the init system", has_systemd),
+    }
 )
-_GENERATOR = "lib/systemd/system-generators/cloud-init-generator"
-_GROWPART = ("/usr/bin/growpart", "/usr/sbin/growpart", "/bin/growpart")
-# The status file of dpkg has 1-5 MiB on servers.
-_MAX_STATUS_BYTES = 16 << 20
-_PYTHON_PLACES = ("/usr/lib", "/usr/local/lib", "/usr/lib64", "/usr/local/lib64")
-
-
-def read_cloud_init(tree: Tree) -> CloudInit:
-    """Return the facts about cloud-init. `where` is empty if it is not installed."""
-    program = next((path for path in _CLOUD_INIT_PROGRAMS if tree.exists(path)), "")
-    growpart = any(tree.exists(path) for path in _GROWPART)
-    if not program:
-        return CloudInit(enabled=False, growpart=growpart)
-    sources, sources_where = _sources(tree)
-    return CloudInit(
-        version=_version(tree),
-        enabled=_enabled(tree),
-        sources=sources,
-        sources_where=sources_where,
-        network_fixed=_network_fixed(tree),
-        where=program,
-        growpart=growpart,
-    )
-
-
-def _network_fixed(tree: Tree) -> str:
-    """Return the line in the configuration of cloud-init that disables or defines the network. The last file counts."""
-    found = ""
-    for path in _cloud_files(tree):
-        text = tree.text(path) or ""
-        match = re.search(r"^network:", text, re.MULTILINE)
-        if match:
-            found = f"{path}:{text.count(chr(10), 0, match.start()) + 1}"
-    return found
-
-
-def _cloud_files(tree: Tree) -> list[str]:
-    directory = "/etc/cloud/cloud.cfg.d"
-    names = [f"{directory}/{name}" for name in tree.names(directory) if name.endswith(".cfg")]
-    return ["/etc/cloud/cloud.cfg", *names]
-
-
-def _enabled(tree: Tree) -> bool | None:
-    if tree.exists("/etc/cloud/cloud-init.disabled"):
-        return False
-    states = [is_enabled(tree, unit) for unit in _CLOUD_INIT_UNITS]
-    if True in states:
-        return True
-    generated = tree.exists(f"/usr/{_GENERATOR}") or tree.exists(f"/{_GENERATOR}")
-    masked = any(_is_masked(tree, unit) for unit in _CLOUD_INIT_UNITS)
-    if generated and not masked:
-        return None  # the generator decides at boot
-    return None if None in states else False
-
-
-def _sources(tree: Tree) -> tuple[tuple[str, ...] | None, str]:
-    """Return datasource_list, and the line that sets it. As in cloud-init, the last file counts."""
-    found: tuple[tuple[str, ...] | None, str] = None, ""
-    for path in _cloud_files(tree):
-        text = re.sub(r"^[ \t]*#.*$", "", tree.text(path) or "", flags=re.MULTILINE)
-        # The length is limited: a text with many "datasource_list: [" and no "]" would be searched to its end for each.
-        match = re.search(
-            r"^datasource_list:\s*\[(?P<inline>[^\]]{0,600})\]"
-            r"|^datasource_list:[ \t]*\n(?P<block>(?:\s*-\s*\S+[ \t]*\n?)+)",
-            text,
-            re.MULTILINE,
-        )
-        if match:
-            words = match["inline"].split(",") if match["inline"] is not None else match["block"].splitlines()
-            names = tuple(word.strip(" -\n\t\"'") for word in words if word.strip())
-            found = names, f"{path}:{text.count(chr(10), 0, match.start()) + 1}"
-    return found
-
-
-def _version(tree: Tree) -> str:
-    """Return the version of cloud-init in the status of dpkg, or in the name of the installed Python package."""
-    status = tree.text("/var/lib/dpkg/status", limit=_MAX_STATUS_BYTES) or ""
-    match = re.search(r"^Package: cloud-init\n(?:.+\n){0,30}?Version: (\S+)", status, re.MULTILINE)
-    if match:
-        return re.sub(r"^\d+:|-[^-]*$", "", match[1])
-    for place in _PYTHON_PLACES:
-        for python in tree.names(place):
-            if not python.startswith("python"):
-                continue
-            for packages in ("site-packages", "dist-packages"):
-                for name in tree.names(f"{place}/{python}/{packages}"):
-                    found = re.match(r"cloud_init-([\w.+!]+?)(?:-py[\d.]+)?\.(?:dist|egg)-info", name)
-                    if found:
-                        return found[1]
-    return ""
