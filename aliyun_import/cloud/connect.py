@@ -6,17 +6,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self, TypedDict, TypeVar
+from typing import Protocol, Self, TypedDict, TypeVar
 
 from aliyun_import.cloud.config import CloudConfig, OssEndpointType
 from aliyun_import.cloud.credentials.providers import found_keys
 from aliyun_import.cloud.credentials.source import CredentialsSource, load_credentials
-from aliyun_import.cloud.ecs import EcsImages
-from aliyun_import.cloud.ecs_instances import EcsInstances
 from aliyun_import.cloud.endpoints import Endpoints, internal_oss_url, resolve_endpoints
 from aliyun_import.cloud.instance_metadata import internal_endpoint_answers
-from aliyun_import.cloud.oss.store import OssStore
-from aliyun_import.cloud.ram import RamRoles, StsIdentity
 from aliyun_import.cloud.transport.answer import seconds_of
 from aliyun_import.cloud.transport.http import HttpClient
 from aliyun_import.errors import AliyunImportError
@@ -31,7 +27,12 @@ ANSWER_S = 10.0
 # Shorter, because internal endpoints never answer outside their region.
 INTERNAL_CONNECT_S = 2.0
 
-Service = TypeVar("Service", StsIdentity, OssStore, RamRoles, EcsImages, EcsInstances)
+
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+Service = TypeVar("Service", bound=_Closable)
 
 
 class _Access(TypedDict):
@@ -73,6 +74,12 @@ class Client:
 
         The stages of a push share the store of a bucket, and its connections: each new one takes a TLS handshake.
         """
+        # Imported here because they load the SDKs, which an import of `connect` does not need.
+        from aliyun_import.cloud.ecs import EcsImages
+        from aliyun_import.cloud.ecs_instances import EcsInstances
+        from aliyun_import.cloud.oss.store import OssStore
+        from aliyun_import.cloud.ram import RamRoles, StsIdentity
+
         access = _Access(endpoints=self.endpoints, credentials=self.credentials, cancel=cancel)
         return Services(
             identity=self._open(StsIdentity(**access)),

@@ -7,18 +7,27 @@ from typing import assert_type
 import aliyun_import
 from aliyun_import import (
     BootMode,
+    BootTest,
     CheckResult,
     CleanupResult,
     Client,
+    CloudBootOptions,
+    CloudBootTest,
     CloudConfig,
     Credentials,
+    Diagnosis,
     DiskRequest,
     Event,
     Finding,
     Image,
     ImportRequest,
+    KnownPush,
     PushOptions,
     PushResult,
+    RoleChange,
+    RoleState,
+    Task,
+    TaskWithImage,
     TransferOptions,
     TransientError,
     UploadedObject,
@@ -27,7 +36,7 @@ from aliyun_import import (
 
 
 def main(url: str) -> str:
-    """Use each function of the API once."""
+    """Push a disk."""
     config = CloudConfig(region="cn-hangzhou", endpoint_url=url, credentials=Credentials(key_id="id", secret="secret"))
     checked = aliyun_import.check("disk.raw", skip_checks={"ssh-port"})
     assert_type(checked, CheckResult)
@@ -44,9 +53,25 @@ def main(url: str) -> str:
             return error.code
         assert_type(pushed, PushResult)
         assert_type(aliyun_import.wait(client, pushed.task_id, timeout_s=60.0), Image)
-        assert_type(aliyun_import.upload(client, "data.raw", bucket="my-bucket"), UploadedObject)
-        assert_type(aliyun_import.cleanup(client, remove=["aliyun-import/web-1/*"]), CleanupResult)
+        use_others(client, checked, image_id=pushed.image_id)
         return pushed.image_id
+
+
+def use_others(client: Client, checked: CheckResult, *, image_id: str) -> None:
+    """Use each of the other functions of the API."""
+    assert_type(aliyun_import.from_environment(), CloudConfig)
+    assert_type(aliyun_import.upload(client, "data.raw", bucket="my-bucket"), UploadedObject)
+    assert_type(aliyun_import.cleanup(client, remove=["aliyun-import/web-1/*"]), CleanupResult)
+    assert_type(aliyun_import.list_tasks(client, statuses=["Processing"]), tuple[Task, ...])
+    assert_type(aliyun_import.show_task(client, "t-1"), TaskWithImage)
+    assert_type(aliyun_import.cancel_task(client, "t-1"), Task)
+    assert_type(aliyun_import.show_role(client), RoleState)
+    assert_type(aliyun_import.prepare_role(client, bucket="my-bucket"), RoleChange)
+    assert_type(aliyun_import.diagnose(client), tuple[Diagnosis, ...])
+    assert_type(aliyun_import.list_pushes(), tuple[KnownPush, ...])
+    assert_type(aliyun_import.forget_finished(aliyun_import.list_pushes()), tuple[KnownPush, ...])
+    assert_type(aliyun_import.boot_test(checked), BootTest)
+    assert_type(aliyun_import.boot_test_image(client, image_id, options=CloudBootOptions()), CloudBootTest)
 
 
 def show(event: Event) -> None:
