@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from aliyun_import.image import tasks
 from aliyun_import.image.tasks import TaskWithImage
 from aliyun_import.image.wait import wait as wait_for_image
 from aliyun_import.journal import open_journal
+from aliyun_import.model.arguments import converted, refuse_argument, require_in_range, texts
 from aliyun_import.model.image import Image, Task
 from aliyun_import.model.objects import KEY_PREFIX, UploadedObject
 from aliyun_import.model.request import DiskFormat, DiskRequest, ImportRequest
@@ -62,7 +64,7 @@ def check(disk: str | PathLike[str], *, is_data_disk: bool = False, skip_checks:
     `skip_checks` names checks whose findings are omitted. Raises DiskError for a file that can't be opened or read,
     and UsageError "unknown-check".
     """
-    return check_disk(Path(disk), is_data_disk=is_data_disk, skip_checks=skip_checks)
+    return check_disk(Path(disk), is_data_disk=is_data_disk, skip_checks=texts("skip_checks", skip_checks))
 
 
 def push(
@@ -93,10 +95,13 @@ def push(
             code="region-mismatch",
             remedy=f'Connect with CloudConfig(region="{request.region}").',
         )
+    if not request.disks:
+        refuse_argument("disks", "is empty", "Pass the system disk as a DiskRequest.")
+    named = request if request.name else replace(request, name=_name_after(request.disks[0]))
     context, options = system_context(emit=on_event, cancel=cancel), options or PushOptions()
     services = _services(client, context)
     cloud = cloud_of(client, services, context) if options.boot_test == "cloud" else None
-    return run_push(request, options, services, context, cloud=cloud, confirm=confirm)
+    return run_push(named, options, services, context, is_name_given=bool(request.name), cloud=cloud, confirm=confirm)
 
 
 def upload(
@@ -139,7 +144,7 @@ def upload(
         "disks": f"{path.absolute()}\n{key or ''}",
         "endpoint": services.endpoint,
     }
-    with open_disk(path) as opened, open_journal(state_dir or state_directory(), identity) as journal:
+    with open_disk(path) as opened, open_journal(_directory(state_dir), identity) as journal:
         request = UploadRequest(
             disk_index=0,
             region=client.region,
@@ -163,6 +168,7 @@ def wait(
     Raises ImportFailed with the reason of the service, StillRunning after `timeout_s` (the import continues),
     Interrupted when `cancel` is set, and RefusedError "task-unknown".
     """
+    require_in_range("timeout_s", timeout_s, 0)
     context = system_context(emit=on_event, cancel=cancel)
     images = _services(client, context).images
     known = tasks.show_task(images, task_id, region=client.region).task
@@ -183,7 +189,8 @@ def list_tasks(
     client: "Client", *, statuses: Collection[str] = (), cancel: threading.Event | None = None
 ) -> tuple[Task, ...]:
     """Return the import tasks of the account in the region, newest first; `statuses` ("Processing", ...) filter."""
-    return tasks.list_tasks(_services(client, system_context(cancel=cancel)).images, statuses=tuple(statuses))
+    wanted = texts("statuses", statuses)
+    return tasks.list_tasks(_services(client, system_context(cancel=cancel)).images, statuses=wanted)
 
 
 def show_task(client: "Client", task_id: str, *, cancel: threading.Event | None = None) -> TaskWithImage:
@@ -249,10 +256,11 @@ def cleanup(
     name, because an unfinished upload may belong to a running push. RefusedError "object-in-use" if a running import
     reads a named object, or a process of this machine uses a named instance or image, unless `force`.
     """
+    prefixes, remove = texts("prefixes", prefixes), texts("remove", remove)
     context = system_context(emit=on_event, cancel=cancel)
     services = _services(client, context)
     name = bucket or derived_bucket(services.identity.whoami().account_id, client.region)
-    directory, endpoint = state_dir or state_directory(), client.config.endpoint_url or ""
+    directory, endpoint = _directory(state_dir), client.config.endpoint_url or ""
     known = keys_by_bucket(directory, region=client.region, endpoint=endpoint)
     in_use: Mapping[str, str] = {}
     try:
@@ -262,12 +270,12 @@ def cleanup(
             raise error.advised("--force removes the object even if a running import reads it.") from error
         message = f"The objects that running imports read could not be listed: {error.summary}"
         on_event(Warned(code="imports-unseen", message=message, remedy=error.remedy))
-    places = Places(prefix=KEY_PREFIX, below=tuple(prefixes), keys=tuple(sorted(known.get(name, UsedKeys()).used)))
+    places = Places(prefix=KEY_PREFIX, below=prefixes, keys=tuple(sorted(known.get(name, UsedKeys()).used)))
     return clean_up(
         services.store(name),
         context,
         places,
-        remove=tuple(remove),
+        remove=remove,
         other_buckets=tuple(sorted(bucket for bucket, keys in known.items() if keys.left and bucket != name)),
         in_use=in_use,
         force=force,
@@ -308,17 +316,17 @@ def diagnose(
 
 def list_pushes(*, state_dir: Path | None = None) -> tuple[KnownPush, ...]:
     """Return the pushes that have a journal on this machine, the latest first. Needs no account."""
-    return known_pushes(state_dir or state_directory())
+    return known_pushes(_directory(state_dir))
 
 
 def forget_finished(pushes: Collection[KnownPush], *, state_dir: Path | None = None) -> tuple[KnownPush, ...]:
     """Remove the journals of those pushes that are finished, and return these pushes; journals in use are kept."""
-    return remove_finished(state_dir or state_directory(), tuple(pushes))
+    return remove_finished(_directory(state_dir), converted("pushes", pushes, tuple[KnownPush, ...]))
 
 
 def request_of(disk: str | PathLike[str], *, region: str) -> ImportRequest:
-    """Return the request for an image of one disk, a path or oss://BUCKET/KEY, named after the file."""
-    return ImportRequest(region=region, disks=(disk_of(disk),), name=default_name(str(disk).removeprefix(OSS_URL)))
+    """Return the request for an image of one disk, a path or oss://BUCKET/KEY, without a name."""
+    return ImportRequest(region=region, disks=(disk_of(disk),))
 
 
 def disk_of(
@@ -336,6 +344,14 @@ def disk_of(
             remedy="Write it as oss://BUCKET/KEY.",
         )
     return DiskRequest(bucket=bucket, key=key, format=disk_format, size_gib=size_gib)
+
+
+def _name_after(disk: DiskRequest) -> str:
+    return default_name(disk.path or disk.key or "")
+
+
+def _directory(state_dir: str | PathLike[str] | None) -> Path:
+    return state_directory() if state_dir is None else Path(state_dir)
 
 
 def _services(client: "Client", context: Context) -> Services:

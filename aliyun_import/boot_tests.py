@@ -83,7 +83,8 @@ def boot_test_image(
     cloud = cloud_of(client, services, context)
     account_id = services.identity.whoami().account_id
     identity = identity_of(image_id, region=client.region, account_id=account_id, endpoint=services.endpoint)
-    with open_journal(tests_directory(state_dir or state_directory()), identity) as journal:
+    directory = tests_directory(state_directory() if state_dir is None else Path(state_dir))
+    with open_journal(directory, identity) as journal:
         return run_cloud_boot_test(image_id, options, cloud, journal, confirm=confirm)
 
 

@@ -45,6 +45,7 @@ class ErrorCode(CodeRow):
     CREDENTIALS_URI_INVALID = ("credentials-uri-invalid", e.UsageError, "The credentials URI is not an http(s) URL.",
                                "Set ALIBABA_CLOUD_CREDENTIALS_URI as http://HOST:PORT/PATH, or unset it.")
     OSS_ENDPOINT_TYPE_INVALID = "oss-endpoint-type-invalid", e.UsageError, "The type of the OSS endpoint is unknown."
+    ARGUMENT_INVALID = "argument-invalid", e.UsageError, "An argument of a function or a public type is invalid."
     REGION_MISMATCH = "region-mismatch", e.UsageError, "Client and request name different regions.", "Use one region."
     SANDBOX_OPTIONS = "sandbox-options", e.UsageError, "Options of the real cloud can't be used with --sandbox."
     OSS_URL_MALFORMED = "oss-url-malformed", e.UsageError, "An OSS URL is invalid.", "Write it as oss://BUCKET/KEY."

@@ -10,6 +10,7 @@ from typing import TypeVar
 from aliyun_import.boot.run import DEFAULT_TIMEOUT_S
 from aliyun_import.context import Context
 from aliyun_import.errors import InstanceTypeUnavailable, RefusedError
+from aliyun_import.model.arguments import check_fields, require_positive
 from aliyun_import.model.boot import BOOT_TEST_TAG, InstanceCall, InstanceType, SecurityGroup, SystemDisk, VSwitch
 from aliyun_import.model.image import Image
 from aliyun_import.services import ImageService, InstanceService
@@ -65,6 +66,10 @@ class CloudBootOptions:
     timeout_s: float = DEFAULT_TIMEOUT_S
     log: Path | None = None
     screen: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        require_positive("timeout_s", self.timeout_s)
 
     @property
     def longest_life_s(self) -> float:

@@ -22,6 +22,7 @@ from aliyun_import.disk.report import DiskReport
 from aliyun_import.errors import DiskError, LocalStateError
 from aliyun_import.events import BootProgress, Noted
 from aliyun_import.limits import GIB
+from aliyun_import.model.arguments import check_fields, require_positive
 from aliyun_import.model.boot import BootMachine, BootRun, BootTest, Bus, Judgement, Stage, Verdict
 from aliyun_import.model.request import Architecture, BootMode, ImportRequest, OsType
 
@@ -47,6 +48,10 @@ class BootOptions:
     log: Path | None = None
     screen: Path | None = None
     work_dir: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        require_positive("timeout_s", self.timeout_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ of platforms grows often, so an unknown platform is sent unchanged (platform.py)
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
+from enum import Enum
 from pathlib import PurePosixPath
 
 from aliyun_import.checks import names
@@ -367,7 +368,10 @@ def _choice_check(parameter: Parameter) -> Check:
     )
 
 
-CHOICE_CHECKS = tuple(_choice_check(parameter) for parameter in parameters() if parameter.choices)
+# The request refuses other values of an Enum when it is created.
+CHOICE_CHECKS = tuple(
+    _choice_check(one) for one in parameters() if one.choices and not isinstance(one.choices[0], Enum)
+)
 # aliyun_import/account makes this check.
 BUCKET_ENCRYPTED = declare_check(
     "bucket-encrypted",

@@ -163,12 +163,11 @@ class Bytes(click.ParamType[int]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401
         """Return the number of bytes."""
-        if isinstance(value, int):
-            return value
         match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*([BKMGT]?)(?:I?B)?(?:/S)?", str(value).strip().upper())
-        if not match or float(match[1]) <= 0:
-            self.fail(f"{value!r} is not a size such as 512K, 50M or 40G", param, ctx)
-        return int(float(match[1]) * _UNITS[match[2]])
+        size_bytes = int(float(match[1]) * _UNITS[match[2]]) if match else 0
+        if size_bytes < 1:
+            self.fail(f"{value!r} is not a size of at least one byte, such as 512K, 50M or 40G", param, ctx)
+        return size_bytes
 
 
 class Gib(click.ParamType[int]):
@@ -193,8 +192,6 @@ class Seconds(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
         """Return the number of seconds, the unit of a number without one."""
-        if isinstance(value, (int, float)):
-            return float(value)
         match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*([SMHD]?)", str(value).strip().upper())
         if not match or float(match[1]) <= 0:
             self.fail(f"{value!r} is not a length of time such as 90s, 30m or 6h", param, ctx)

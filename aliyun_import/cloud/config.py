@@ -8,10 +8,14 @@ from pathlib import Path
 
 from aliyun_import.cloud.credentials.source import Credentials, load_credentials, region_of_profile
 from aliyun_import.errors import UsageError
+from aliyun_import.model.arguments import check_fields, refuse_argument
 from aliyun_import.user_directories import SERVICES, VARIABLE_PREFIX
 
 # The vendor's names, in the order in which its CLI reads them.
 REGION_VARIABLES = ("ALIBABA_CLOUD_REGION_ID", "ALIBABACLOUD_REGION_ID", "ALICLOUD_REGION_ID")
+# Values of the variables of flags, as click reads them.
+TRUE_WORDS = ("1", "true", "t", "yes", "y", "on")
+FALSE_WORDS = ("", "0", "false", "f", "no", "n", "off")
 
 
 class OssEndpointType(StrEnum):
@@ -35,6 +39,8 @@ class CloudConfig:
     oss_endpoint: replaces the endpoint of OSS; with `oss_cname` it is a custom domain of the bucket.
     insecure: permits http to another machine, which sends credentials and disk unencrypted.
     command_options: options that printed follow-up commands need to reach the same services.
+
+    Raises UsageError "argument-invalid" for a value that is not of its type, and for an unknown service.
     """
 
     region: str
@@ -47,6 +53,12 @@ class CloudConfig:
     oss_endpoint_type: OssEndpointType = OssEndpointType.AUTO
     insecure: bool = False
     command_options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        unknown = sorted(set(self.endpoint_overrides) - set(SERVICES))
+        if unknown:
+            refuse_argument("endpoint_overrides", f"has {', '.join(unknown)}", f"Pass URLs of {', '.join(SERVICES)}.")
 
 
 def from_environment(
@@ -64,14 +76,20 @@ def from_environment(
 ) -> CloudConfig:
     """Return the configuration from arguments, ALIYUN_IMPORT_* variables and profile, in this order of precedence.
 
-    Raises UsageError "region-missing", which names the sources that were read, "oss-endpoint-missing" and
-    "oss-endpoint-type-invalid", and AccessError "profile-missing".
+    The settings files of the command line are not read. Flags in variables are read as on the command line.
+
+    Raises UsageError "region-missing", which names the sources that were read, "oss-endpoint-missing",
+    "oss-endpoint-type-invalid" and "config-invalid", and AccessError "profile-missing".
     """
 
     def setting(value: str | None, name: str) -> str | None:
         return value or environment.get(f"{VARIABLE_PREFIX}{name}") or None
 
+    def flag(value: bool, name: str) -> bool:
+        return value or _flag(f"{VARIABLE_PREFIX}{name}", environment.get(f"{VARIABLE_PREFIX}{name}", ""))
+
     profile, oss_endpoint = setting(profile, "PROFILE"), setting(oss_endpoint, "OSS_ENDPOINT")
+    oss_cname, insecure = flag(oss_cname, "OSS_CNAME"), flag(insecure, "INSECURE")
     if oss_cname and not oss_endpoint:
         raise UsageError(
             "--oss-cname requires --oss-endpoint.",
@@ -94,6 +112,18 @@ def from_environment(
         insecure=insecure,
         command_options=command_options,
     )
+
+
+def _flag(name: str, text: str) -> bool:
+    """Return the value of the variable of a flag. Raises UsageError for one that the command line refuses, too."""
+    word = text.strip().lower()
+    if word not in (*TRUE_WORDS, *FALSE_WORDS):
+        raise UsageError(
+            f"{name} is {text!r}, which is neither true nor false.",
+            code="config-invalid",
+            remedy=f"Set {name} to 1 or 0, or unset it.",
+        )
+    return word in TRUE_WORDS
 
 
 def _endpoint_type(text: str) -> OssEndpointType:

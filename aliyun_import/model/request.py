@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from aliyun_import.model.arguments import check_fields, refuse_argument
 from aliyun_import.model.objects import object_url
 
 # ImportImage, Platform, as of November 2026. New names are added, so an unlisted name is no error.
@@ -70,7 +71,8 @@ class OsType(StrEnum):
 class DiskRequest:
     """One requested disk of an image: a local file, or an existing object in OSS.
 
-    Exactly one of `path` and `key` is set. `format` and `size_gib` are None if they are to be inferred.
+    Either `path` is set, or `bucket` and `key`. `format` and `size_gib` are None if they are to be inferred.
+    Raises UsageError "argument-invalid".
     """
 
     path: Path | None = None
@@ -78,6 +80,14 @@ class DiskRequest:
     key: str | None = None
     format: DiskFormat | None = None
     size_gib: int | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        in_oss = (self.bucket is not None, self.key is not None)
+        if in_oss != ((False, False) if self.path is not None else (True, True)):
+            given = [name for name in ("path", "bucket", "key") if getattr(self, name) is not None]
+            problem = f"has {', '.join(given) or 'neither path nor key'}"
+            refuse_argument("disk", problem, "Pass path for a local file, or bucket and key for an object in OSS.")
 
     @property
     def url(self) -> str:
@@ -217,6 +227,9 @@ class ImportParameters:
         ),
     )
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
 
 def parameters() -> tuple[Parameter, ...]:
     """Return the declarations of all parameters, in the order of ImportParameters."""
@@ -230,11 +243,15 @@ def _parameter(name: str, metadata: dict[str, Any]) -> Parameter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportRequest(ImportParameters):
-    """Request for an image. disks[0] is the system disk, the rest are data disks. Without `role_name`: the default."""
+    """Request for an image. disks[0] is the system disk, the rest are data disks. Without `role_name`: the default.
+
+    Without `name` the image is named after the file of the system disk. Text is converted to the Enum of its field;
+    UsageError "argument-invalid" is raised for a value that is not of the type.
+    """
 
     region: str
     disks: tuple[DiskRequest, ...]
-    name: str
+    name: str = ""
     role_name: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     client_token: str | None = None

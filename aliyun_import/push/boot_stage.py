@@ -25,7 +25,13 @@ from aliyun_import.push.state import fold
 
 
 def refuse_contradictions(options: PushOptions) -> None:
-    """Raise UsageError if options of a boot test contradict others, or would have no effect."""
+    """Raise UsageError if options contradict others, or would have no effect."""
+    if options.keep_last is not None and not options.transfer.keep_object and not options.replace:
+        raise UsageError(
+            "--keep-last needs --keep-object or --replace: without them nothing is kept.",
+            code="usage",
+            remedy="Pass --keep-object or --replace, or leave --keep-last out.",
+        )
     if options.boot_test == "cloud" and not options.wait:
         raise UsageError(
             "--no-wait and --boot-test cloud exclude each other.",

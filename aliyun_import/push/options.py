@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from aliyun_import.boot.instance_choice import Cloud, Confirm
 from aliyun_import.context import Context
 from aliyun_import.disk.disk import OpenDisks
+from aliyun_import.model.arguments import check_fields, require_in_range, require_positive
 from aliyun_import.model.boot import BootTest, CloudBootTest
 from aliyun_import.model.objects import UploadedObject
 from aliyun_import.services import Services
@@ -18,13 +19,14 @@ from aliyun_import.user_directories import state_directory
 class PushOptions:
     """Options of a push that do not describe the image, as ImportRequest does.
 
-    `state_dir` holds the journals, `work_dir` converted disks (None: a folder beside the journals). `name_given`: the
-    user chose the name of the image. `boot_test` is None, "local" (start the system disk in QEMU first) or "cloud"
+    `state_dir` holds the journals, `work_dir` converted disks (None: a folder beside the journals).
+    `boot_test` is None, "local" (start the system disk in QEMU first) or "cloud"
     (start an instance of the new image, which costs money, before the image gets its name). A boot takes at most
     `boot_timeout_s`; `boot_log` and `boot_screen` are files for the console and the last screen. The instance uses
     `vswitch_id` and `security_group_id` (None: those with the tag `import-boot-test`). `keep_last` is the number of
     kept objects, and of replaced images, of this name that stay (None: all). `replace` is None, "rename" or "delete":
-    what happens to the image that has the name.
+    what happens to the image that has the name. Raises UsageError "argument-invalid" for other values, and for numbers
+    that the options of the command refuse.
     """
 
     transfer: TransferOptions = field(default_factory=TransferOptions)
@@ -40,16 +42,21 @@ class PushOptions:
     force_new: bool = False
     fix_role: bool = False
     cancel_on_interrupt: bool = False
-    replace: str | None = None
+    replace: Literal["rename", "delete"] | None = None
     keep_last: int | None = None
-    name_given: bool = True
     skip_checks: frozenset[str] = frozenset()
-    boot_test: str | None = None
+    boot_test: Literal["local", "cloud"] | None = None
     boot_timeout_s: float | None = None
     boot_log: Path | None = None
     boot_screen: Path | None = None
     vswitch_id: str | None = None
     security_group_id: str | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        require_in_range("keep_last", self.keep_last, 1)
+        require_in_range("timeout_s", self.timeout_s, 0)
+        require_positive("boot_timeout_s", self.boot_timeout_s)
 
     @property
     def conversion_dir(self) -> Path:
@@ -66,14 +73,15 @@ class PushOptions:
 class PushRun:
     """Values shared by the stages of one push. `services` retry; events are emitted on the thread that called `push`.
 
-    `disks` keeps each local disk open for all stages. `cloud` is for a boot test of the image, and `confirm` is called
-    before its instance is started.
+    `disks` keeps each local disk open for all stages. `is_name_given`: the user chose the name of the image. `cloud` is
+    for a boot test of the image, and `confirm` is called before its instance is started.
     """
 
     options: PushOptions
     services: Services
     context: Context
     disks: OpenDisks
+    is_name_given: bool = True
     cloud: Cloud | None = None
     confirm: Confirm = lambda _: None
 

@@ -76,13 +76,15 @@ def push(
     services: Services,
     context: Context,
     *,
+    is_name_given: bool = True,
     cloud: Cloud | None = None,
     confirm: Confirm = lambda _: None,
 ) -> PushResult:
     """Create a usable image from the disks of a request; events are emitted on this thread.
 
     Raises AliyunImportError. After any error the same call resumes, and nothing that was sent is lost. A dry run takes
-    the same decisions on a copy of the journal, and changes nothing. A boot test of the image needs `cloud`; `confirm`
+    the same decisions on a copy of the journal, and changes nothing. With `force_new` the image gets a free name unless
+    `is_name_given`. A boot test of the image needs `cloud`; `confirm`
     is called before anything is sent, and raises an error to refuse the cost of its instance.
     """
     began_s = context.clock.monotonic_s()
@@ -90,7 +92,15 @@ def push(
     retrying = add_retries(services, context)
     open_or_copy = copy_journal if options.dry_run else open_journal
     with OpenDisks() as disks:
-        run = PushRun(options=options, services=retrying, context=context, disks=disks, cloud=cloud, confirm=confirm)
+        run = PushRun(
+            options=options,
+            services=retrying,
+            context=context,
+            disks=disks,
+            is_name_given=is_name_given,
+            cloud=cloud,
+            confirm=confirm,
+        )
         inspection = inspect_stage(request, run)
         account = _account_stage(inspection.request, run)
         with open_or_copy(options.state_dir, _identity(request, account, services.endpoint)) as journal:
@@ -206,7 +216,7 @@ def _begin(initial: InitialState) -> ActivePush:
             run.context.emit(_object_stays(state.staged, request.region, account.bucket))
         if state.under_way and state.image_id and state.import_name != state.name:
             run.context.emit(_image_stays(state, request.region, account.bucket))
-        if run.options.force_new and not run.options.name_given:
+        if run.options.force_new and not run.is_name_given:
             name = free_name(name, account.name_holder, images)
         journal.write("push-started", push_id=uuid.uuid4().hex, name=name, fingerprints=initial.fingerprints)
     if name != request.name:

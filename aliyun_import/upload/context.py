@@ -5,9 +5,12 @@ from typing import Self
 
 from aliyun_import.context import Context
 from aliyun_import.disk.disk import Disk
+from aliyun_import.model.arguments import check_fields, require_in_range
 from aliyun_import.retry import DEFAULT, Retrier, with_retries
 from aliyun_import.services import ObjectStore
 
+# For each upload there is one connection (`cloud.connect.MAX_CONNECTIONS`).
+MAX_JOBS = 64
 # The account check has already contacted OSS, so an unreachable endpoint is an outage, not a wrong endpoint.
 _NO_FIRST_CONTACT = replace(DEFAULT, first_contact_attempts=DEFAULT.attempts)
 
@@ -56,10 +59,16 @@ class UploadRequest:
 class TransferOptions:
     """Options of a transfer. `jobs` is the number of parallel uploads; None adapts it to the connection.
 
-    `send_zeros` allows sending any number of zeros that OSS refuses to create by copies.
+    `send_zeros` allows sending any number of zeros that OSS refuses to create by copies. Raises UsageError
+    "argument-invalid" for `jobs` outside 1 to 64, and a rate below 1.
     """
 
     jobs: int | None = None
     limit_rate_bytes_s: float | None = None
     keep_object: bool = False
     send_zeros: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        require_in_range("jobs", self.jobs, 1, MAX_JOBS)
+        require_in_range("limit_rate_bytes_s", self.limit_rate_bytes_s, 1)

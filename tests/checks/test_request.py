@@ -1,11 +1,15 @@
 """Tests of the checks of the request, one parameter at a time and all together."""
 
 from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from aliyun_import.checks.names import MAX_USER_TAGS
 from aliyun_import.checks.run import find_check, run_request_checks
+from aliyun_import.errors import UsageError
 from aliyun_import.model.finding import Finding, Severity
 from aliyun_import.model.image import DISK_DIGEST_TAG
 from aliyun_import.model.request import (
@@ -254,9 +258,15 @@ def test_every_finding_is_as_its_check_declares() -> None:
 
 
 def test_every_parameter_with_choices_has_its_check() -> None:
-    """The check is derived from the declaration: a value that is not listed blocks, with the option and the list."""
+    """The check is derived from the declaration: a value that is not listed blocks, with the option and the list.
+
+    The request itself refuses a value that is not in an Enum.
+    """
     for parameter in parameters():
-        if parameter.choices:
+        if parameter.choices and isinstance(parameter.choices[0], Enum):
+            with pytest.raises(UsageError, match="no-such-value"):
+                found(**{parameter.name: "no-such-value"})
+        elif parameter.choices:
             finding = found(**{parameter.name: "no-such-value"})[parameter.option.removeprefix("--")]
             assert finding.severity is Severity.BLOCKS
             assert ", ".join(parameter.choices) in finding.message

@@ -24,7 +24,7 @@ def test_bytes_are_read_in_powers_of_1024(text: str, expected: int) -> None:
     assert Bytes().convert(text, None, None) == expected
 
 
-@each_row("text", ["", "fast", "-1M", "0", "1X", "9" * 400, f"1.{'9' * 400}G"])
+@each_row("text", ["", "fast", "-1M", "0", "0.5", "0.9B", "1X", "9" * 400, f"1.{'9' * 400}G"])
 def test_an_invalid_size_is_refused(text: str) -> None:
     """It is a usage error."""
     with pytest.raises(click.BadParameter):

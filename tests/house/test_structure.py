@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": {"redact"},
     "redact": set(),
     "limits": set(),
-    "model": set(),
+    "model": {"errors"},
     "user_directories": set(),
     "sandbox": set(),
 }

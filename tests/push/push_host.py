@@ -4,6 +4,7 @@ import random
 import struct
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,7 @@ class PushHost:
         self.confirm: Confirm = self.offers.append
         self.emit: Emit = ignore
 
-    def push(self, **options: object) -> PushResult:
+    def push(self, *, is_name_given: bool = True, **options: object) -> PushResult:
         """Push, and record the events of this run in `heard`."""
         self.heard = EventRecorder()
         push_options = replace(PushOptions(state_dir=self.state_dir), **options)  # type: ignore[arg-type]
@@ -67,7 +68,15 @@ class PushHost:
             ending_context=context,
             region=self.request.region,
         )
-        return push(self.request, push_options, self.cloud.services, context, cloud=cloud, confirm=self.confirm)
+        return push(
+            self.request,
+            push_options,
+            self.cloud.services,
+            context,
+            is_name_given=is_name_given,
+            cloud=cloud,
+            confirm=self.confirm,
+        )
 
     def use(self, key: AccessKey) -> None:
         """Use another access key for the next pushes."""
@@ -81,7 +90,7 @@ class PushHost:
         self.heard(event)
         self.emit(event)
 
-    def failure(self, kind: type[AliyunImportError], **options: object) -> AliyunImportError:
+    def failure(self, kind: type[AliyunImportError], **options: Any) -> AliyunImportError:
         """Return the error of a push."""
         with pytest.raises(kind) as caught:
             self.push(**options)

@@ -199,7 +199,7 @@ def upload_unfinished(host: PushHost) -> Options:
 def second_image(host: PushHost) -> Options:
     """Create a second image of the same disk under a free name."""
     host.push()
-    return {"force_new": True, "name_given": False}
+    return {"force_new": True, "is_name_given": False}
 
 
 def second_image_of_the_same_name(host: PushHost) -> Options:
@@ -385,5 +385,5 @@ def test_a_dry_run_names_the_running_import(host: PushHost) -> None:
 def test_a_dry_run_plans_the_free_name(host: PushHost) -> None:
     """With --force-new and without --name."""
     host.push()
-    dry = host.push(dry_run=True, force_new=True, name_given=False)
+    dry = host.push(dry_run=True, force_new=True, is_name_given=False)
     assert (dry.image_name, dry.plan["image_name"]) == ("web-2", "web-2")

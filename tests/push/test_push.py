@@ -20,6 +20,7 @@ from aliyun_import.errors import (
     LocalStateError,
     RefusedError,
     StillRunning,
+    UsageError,
 )
 from aliyun_import.events import Event, ImageCheckProgress, Noted, ObjectReady, RunStarted, StageFinished, Warned
 from aliyun_import.model.image import DISK_DIGEST_TAG, PUSH_ID_TAG
@@ -181,8 +182,8 @@ def test_force_warns_of_the_findings_it_overrides(host: PushHost) -> None:
 def test_force_new_chooses_a_free_name(host: PushHost) -> None:
     """Without --name: web-2, then web-3."""
     host.push()
-    assert host.push(force_new=True, name_given=False).image_name == "web-2"
-    assert host.push(force_new=True, name_given=False).image_name == "web-3"
+    assert host.push(force_new=True, is_name_given=False).image_name == "web-2"
+    assert host.push(force_new=True, is_name_given=False).image_name == "web-3"
 
 
 def test_an_import_that_ecs_refuses_ends_the_push_before_the_upload(host: PushHost) -> None:
@@ -227,7 +228,7 @@ def test_the_image_check_is_on_by_default_and_can_be_turned_off(host: PushHost) 
     host.push()
     progress = [one for one in host.heard.events if isinstance(one, ImageCheckProgress)]
     assert [one.status for one in progress][-1] == "Processing"
-    host.push(force_new=True, name_given=False)
+    host.push(force_new=True, is_name_given=False)
     host.request = replace(host.request, name="unchecked", detection_strategy="none")
     host.push()
     strategies = ["DetectionStrategy=Standard" in entry.target for entry in import_calls(host.sandbox)]
@@ -459,3 +460,9 @@ def test_the_failed_image_of_a_push_is_deleted_at_the_end(host: PushHost) -> Non
     host.sandbox.state.configure(import_outcome="finished")
     result = host.push()
     assert list(ecs.images) == [result.image_id]
+
+
+def test_keep_last_without_anything_kept_is_refused(host: PushHost) -> None:
+    """It would have no effect; on the command line and in the library."""
+    assert host.failure(UsageError, keep_last=2).code == "usage"
+    assert host.count("ImportImage") == 0

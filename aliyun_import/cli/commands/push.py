@@ -266,10 +266,9 @@ def push(
     """
     from aliyun_import.cli.context import command_context, for_same_services
 
-    options = check_boot_test_options(options, yes=yes, is_free=sandbox)
+    options = check_boot_test_options(replace(options, transfer=transfer), yes=yes, is_free=sandbox)
     with _sandbox(cloud) if sandbox else nullcontext((None, options.state_dir)) as (config, state_dir):
-        _refuse_ineffective(options, transfer)
-        options = replace(options, transfer=transfer, state_dir=state_dir, name_given=bool(image.name))
+        options = replace(options, state_dir=state_dir)
         with command_context(cloud, output, config=config) as context:
             from aliyun_import import api
             from aliyun_import.cli.render.push import push_outcome
@@ -283,11 +282,6 @@ def push(
             outcome = push_outcome(result, is_real_cloud=not config.endpoint_url)
             rows = [(label, for_same_services(text, config.command_options)) for label, text in outcome.summary]
             context.renderer.outcome(replace(outcome, summary=tuple(rows)))
-
-
-def _refuse_ineffective(options: "PushOptions", transfer: "TransferOptions") -> None:
-    if options.keep_last is not None and not transfer.keep_object and not options.replace:
-        raise click.UsageError("--keep-last needs --keep-object or --replace: without them nothing is kept.")
 
 
 @contextmanager
