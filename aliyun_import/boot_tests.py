@@ -90,12 +90,12 @@ def boot_test_image(
 
 def cloud_of(client: "Client", services: Services, context: Context) -> Cloud:
     """Return the services of boot tests of images; instances are deleted even after `context` is cancelled."""
-    ending_context = system_context(emit=context.emit)
+    deleting_context = system_context(emit=context.emit)
     return Cloud(
         images=services.images,
         instances=services.instances,
         context=context,
-        ending=add_retries(client.services(), ending_context).instances,
-        ending_context=ending_context,
+        deleting=add_retries(client.services(), deleting_context).instances,
+        deleting_context=deleting_context,
         region=client.region,
     )

@@ -103,8 +103,8 @@ def clean_up(
     """List the leftovers in a bucket, which need not exist, and remove those that `remove` names by key or pattern.
 
     `in_ecs` are leftovers in ECS, which are listed too; `remove_from_ecs` removes one. A pattern for them begins with
-    "i-" or "m-". A replaced image is removed by its id only, because it serves to go back. A text that is the key of a
-    leftover is not a pattern. `in_use` maps the URL of an object to the import that reads it: RefusedError
+    "i-" or "m-". A replaced image is removed by its id only, because it is the way to roll back. A text that is the key
+    of a leftover is not a pattern. `in_use` maps the URL of an object to the import that reads it: RefusedError
     "object-in-use" before anything is removed, unless `force`.
     """
     in_bucket = find_leftovers(store, places, in_use=in_use or {}) if store.bucket_info() is not None else ()

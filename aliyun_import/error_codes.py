@@ -294,7 +294,8 @@ class ErrorCode(CodeRow):
     BOOT_NETWORK_MISSING = "boot-network-missing", e.RefusedError, "No network for boot tests.", "Pass --vswitch."
     IMAGE_DOES_NOT_BOOT = ("image-does-not-boot", e.ImportFailed, "The new image does not boot on an instance.",
                            "Repair the disk, and run the same command again.")
-    INSTANCE_LEFT = "instance-left", (e.TransientError, WARNING), "A boot test left an instance.", "Delete it."
+    INSTANCE_LEFT = ("instance-left", (e.TransientError, WARNING), "A boot test left an instance.",
+                     "Delete the instance with `aliyun-import cleanup --remove INSTANCE_ID`.")
     IMAGE_NOT_USABLE = ("image-not-usable", e.StillRunning, "The image is not usable yet.",
                         "Run `aliyun-import task wait`.")
     IMAGE_FAILED = ("image-failed", e.ImportFailed, "The image could not be created; the service gave no reason.",
@@ -348,11 +349,13 @@ class ErrorCode(CodeRow):
     JOURNAL_UNWRITABLE = ("journal-unwritable", e.LocalStateError, "The journal can't be created, locked or written.",
                           "Free space, or pass --state-dir with a writable directory on a local file system.")
     FILE_UNWRITABLE = "file-unwritable", (e.LocalStateError, WARNING), "A file can't be written.", "Pass another path."
-    QEMU_MISSING = "qemu-missing", e.LocalStateError, "A boot test requires QEMU.", "Install it."
+    QEMU_MISSING = ("qemu-missing", e.LocalStateError, "A boot test requires QEMU.",
+                    "Install QEMU with `sudo apt-get install qemu-system`.")
     QEMU_FAILED = "qemu-failed", e.LocalStateError, "QEMU could not start a guest.", "Install a current QEMU."
     SANDBOX_NOT_STARTED = "sandbox-not-started", e.LocalStateError, "The sandbox can't start.", "Pass another --port."
     SANDBOX_IN_USE = "sandbox-in-use", e.LocalStateError, "A sandbox already uses the directory.", "Stop it or use it."
-    SANDBOX_NOT_RUNNING = "sandbox-not-running", e.LocalStateError, "No sandbox uses the directory.", "Start one."
+    SANDBOX_NOT_RUNNING = ("sandbox-not-running", e.LocalStateError, "No sandbox uses the directory.",
+                           "Start a sandbox with `aliyun-import sandbox serve`.")
     SYSTEM_LIMIT = ("system-limit", e.LocalStateError, "A limit on memory, threads or open files stops the run.",
                     "Raise the limit that the error names, or lower --jobs.")
     STDOUT_UNWRITABLE = "stdout-unwritable", e.LocalStateError, "The result could not be written.", "Free space."

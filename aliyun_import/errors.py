@@ -22,7 +22,7 @@ from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, Self
 
-from aliyun_import.redact import conceal
+from aliyun_import.redact import remove_secrets
 
 
 class Exit(IntEnum):
@@ -94,13 +94,13 @@ class AliyunImportError(Exception):
         resumable: bool = False,
         retry_after_s: float | None = None,
     ) -> None:
-        self.summary = conceal(summary)
+        self.summary = remove_secrets(summary)
         super().__init__(self.summary)
         self.code = str(code)
-        self.remedy = conceal(remedy) if remedy else remedy
-        self.cause = conceal(cause) if cause else cause
+        self.remedy = remove_secrets(remedy) if remedy else remedy
+        self.cause = remove_secrets(cause) if cause else cause
         self.details: Mapping[str, str] = MappingProxyType(
-            {name: conceal(value) for name, value in (details or {}).items()}
+            {name: remove_secrets(value) for name, value in (details or {}).items()}
         )
         self.resumable = resumable
         self.retry_after_s = retry_after_s

@@ -1,8 +1,9 @@
 """Removal of secrets from every text that is shown or logged, by their values and by the names of their fields.
 
-Code that reads a secret registers it with `learn`; from then on `conceal` replaces the value in any text. Errors call
-`conceal` when they are created, and the streams of the command line for each write. `redact` is for texts of an SDK or
-a service, which may contain secrets that were never registered, such as a signature. Thread-safe.
+Code that reads a secret registers it with `register_secret`; from then on `remove_secrets` replaces the value in any
+text. Errors call `remove_secrets` when they are created, and the streams of the command line for each write. `redact`
+is for texts of an SDK or a service, which may contain secrets that were never registered, such as a signature.
+Thread-safe.
 """
 
 import json
@@ -45,45 +46,45 @@ _STRING_TO_SIGN = re.compile(
 _USERINFO = re.compile(r"(https?://)[^/@\s]+@")
 
 
-def learn(*secrets: str | None) -> None:
-    """Register values to conceal, with their encoded forms. Values of fewer than 8 characters are ignored."""
+def register_secret(*secrets: str | None) -> None:
+    """Register secrets, with their encoded forms. Values of fewer than 8 characters are ignored."""
     for secret in secrets:
         if secret and len(secret.strip()) >= _MIN_SECRET_CHARS:
             _add(secret.strip(), _secrets)
 
 
-def learn_id(key_id: str | None) -> None:
+def register_key_id(key_id: str | None) -> None:
     """Register an access key id; its last three characters remain visible, as in `aliyun configure list`."""
     if key_id and len(key_id.strip()) >= _MIN_ID_CHARS:
         _add(key_id.strip(), _ids)
 
 
-def learn_url(url: str | None) -> None:
+def register_url(url: str | None) -> None:
     """Register the possible secrets of a URL: password, query, and long parts of path and query."""
     try:
         parts = urlsplit(url or "")
     except ValueError:
         return
-    learn(parts.password)
+    register_secret(parts.password)
     pieces = [parts.query, *re.split("[/]", parts.path), *re.split("[&=]", parts.query)]
-    learn(*(piece for piece in pieces if len(piece) >= _MIN_URL_PIECE_CHARS))
+    register_secret(*(piece for piece in pieces if len(piece) >= _MIN_URL_PIECE_CHARS))
 
 
-def learn_file(path: str) -> None:
+def register_file(path: str) -> None:
     """Register the whole text of a file, such as an OIDC token. A file that can't be read is ignored."""
     with suppress(OSError, ValueError):
         if Path(path).stat().st_size <= _MAX_FILE_BYTES:
-            learn(Path(path).read_text(encoding="utf-8"))
+            register_secret(Path(path).read_text(encoding="utf-8"))
 
 
-def conceal(text: str) -> str:
+def remove_secrets(text: str) -> str:
     """Return the text without the registered values."""
     return _pattern.sub(_mark, text) if _pattern else text
 
 
 def redact(text: str) -> str:
     """Return a text of an SDK or service without registered values, tokens, signatures, passwords and URL queries."""
-    text = conceal(text)
+    text = remove_secrets(text)
     text = _STRING_TO_SIGN.sub(r"\1\2***", text)
     text = _QUERY.sub("?***", text)
     text = _AUTHORIZATION_FIELD.sub(r"\1***", text)

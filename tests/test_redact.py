@@ -8,7 +8,7 @@ import pytest
 
 from aliyun_import import redact as redaction
 from aliyun_import.errors import RefusedError
-from aliyun_import.redact import conceal, learn, learn_file, learn_id, learn_url, redact
+from aliyun_import.redact import redact, register_file, register_key_id, register_secret, register_url, remove_secrets
 from tests.rows import each_row
 
 
@@ -73,16 +73,16 @@ def no_known_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("form", [SECRET, quote(SECRET), quote(quote(SECRET, safe=""), safe=""), json.dumps(SECRET)])
 def test_a_known_secret_is_concealed_in_every_form(form: str) -> None:
     """The forms are plain, encoded, encoded twice, in JSON, and truncated."""
-    learn(SECRET)
+    register_secret(SECRET)
     for text in (form, form[:30]):
-        assert conceal(f"before {text} after").strip('"').startswith("before")
-        assert SECRET[:8] not in conceal(f"before {text} after")
-        assert "cr" not in conceal(f"{text}")
+        assert remove_secrets(f"before {text} after").strip('"').startswith("before")
+        assert SECRET[:8] not in remove_secrets(f"before {text} after")
+        assert "cr" not in remove_secrets(f"{text}")
 
 
 def test_an_error_conceals_known_secrets_in_all_its_texts() -> None:
     """Its creator calls nothing for that."""
-    learn(SECRET)
+    register_secret(SECRET)
     error = RefusedError(f"a {SECRET}", code="c", cause=f"b {SECRET}", remedy=f"c {SECRET}", details={"d": SECRET})
     assert (error.summary, str(error), error.cause, error.remedy) == ("a ***", "a ***", "b ***", "c ***")
     assert error.details == {"d": "***"}
@@ -90,17 +90,17 @@ def test_an_error_conceals_known_secrets_in_all_its_texts() -> None:
 
 def test_short_values_are_not_secrets() -> None:
     """A short value could be in any text; the end of a key id is kept, as in the vendor's CLI."""
-    learn("disk", None, "")
-    learn_id("KEY")
-    learn_id("LTAI0123456789abcdef")
-    assert conceal("disk KEY LTAI0123456789abcdef") == "disk KEY ***def"
+    register_secret("disk", None, "")
+    register_key_id("KEY")
+    register_key_id("LTAI0123456789abcdef")
+    assert remove_secrets("disk KEY LTAI0123456789abcdef") == "disk KEY ***def"
 
 
 def test_secrets_are_learned_from_a_url_and_a_file(tmp_path: Path) -> None:
     """They are the password, long pieces of path and query, and the text of a small file. A missing file is ignored."""
-    learn_url("https://user:password1@host/keys/0123456789abcdef?name=fedcba9876543210")
-    assert conceal("password1 host keys 0123456789abcdef fedcba9876543210") == "*** host keys *** ***"
+    register_url("https://user:password1@host/keys/0123456789abcdef?name=fedcba9876543210")
+    assert remove_secrets("password1 host keys 0123456789abcdef fedcba9876543210") == "*** host keys *** ***"
     (tmp_path / "token").write_text("token-of-a-file\n")
-    learn_file(str(tmp_path / "token"))
-    learn_file(str(tmp_path / "none"))
-    assert conceal("a token-of-a-file") == "a ***"
+    register_file(str(tmp_path / "token"))
+    register_file(str(tmp_path / "none"))
+    assert remove_secrets("a token-of-a-file") == "a ***"

@@ -247,7 +247,7 @@ def _end_or_warn(
     try:
         is_ended = _end(call, instance_id, cloud, journal)
     except AliyunImportError as error:
-        cloud.ending_context.emit(
+        cloud.deleting_context.emit(
             Warned(
                 code="instance-left",
                 message=f"The instance {instance_id or 'of the boot test'} could not be deleted. {error.summary}",
@@ -256,7 +256,7 @@ def _end_or_warn(
         )
         return False
     if not is_ended and not is_settled:
-        cloud.ending_context.emit(
+        cloud.deleting_context.emit(
             Warned(
                 code="instance-left",
                 message="Whether an instance was started is not known: ECS did not answer, and lists none.",
@@ -281,19 +281,19 @@ def _end(call: InstanceCall, instance_id: str, cloud: Cloud, journal: Journal) -
     # A journal that can't be written must not keep the instance running.
     with suppress(AliyunImportError):
         journal.write("instance-ending")
-    began_s = cloud.ending_context.clock.monotonic_s()
-    with cloud.ending_context.stage("finish", f"instance {', '.join(sorted(ids))}") as report:
+    began_s = cloud.deleting_context.clock.monotonic_s()
+    with cloud.deleting_context.stage("finish", f"instance {', '.join(sorted(ids))}") as report:
         for _ in range(_DELETE_POLLS):
             for one in ids:
                 with suppress(TransientError):  # it is still being created; the next round repeats the call
-                    without_retries(cloud.ending).delete_instance(one)
+                    without_retries(cloud.deleting).delete_instance(one)
             ids = _listed(call, cloud)
             if not ids:
                 report.detail = "the instance is deleted"
                 return True
             for _ in range(_DELETE_POLL_S):
-                cloud.ending_context.emit(_deletion(call, cloud.ending_context.clock.monotonic_s() - began_s))
-                cloud.ending_context.sleep(_PROGRESS_EVERY_S)
+                cloud.deleting_context.emit(_deletion(call, cloud.deleting_context.clock.monotonic_s() - began_s))
+                cloud.deleting_context.sleep(_PROGRESS_EVERY_S)
     raise TransientError(
         f"ECS has not deleted the instance {', '.join(sorted(ids))}.",
         code="instance-left",
@@ -314,7 +314,7 @@ def _deletion(call: InstanceCall, elapsed_s: float) -> BootProgress:
 
 
 def _listed(call: InstanceCall, cloud: Cloud) -> set[str]:
-    return {one.instance_id for one in cloud.ending.instances(tags=call.tags)}
+    return {one.instance_id for one in cloud.deleting.instances(tags=call.tags)}
 
 
 def _seconds(text: str) -> float:

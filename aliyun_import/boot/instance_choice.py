@@ -16,7 +16,7 @@ from aliyun_import.model.image import Image
 from aliyun_import.services import ImageService, InstanceService
 
 # AutoReleaseTime is at least 30 minutes from now, and its seconds are cut off; the rest is for starting and deleting.
-_MIN_LIFE_S = 45 * 60.0
+_MIN_DURATION_S = 45 * 60.0
 _MARGIN_S = 20 * 60.0
 _MAX_TYPES = 3
 # Local disks, GPUs and bare metal cost much and boot slowly.
@@ -74,7 +74,7 @@ class CloudBootOptions:
     @property
     def longest_life_s(self) -> float:
         """Return how long the instance may exist at most: ECS releases it then."""
-        return max(_MIN_LIFE_S, self.timeout_s + _MARGIN_S)
+        return max(_MIN_DURATION_S, self.timeout_s + _MARGIN_S)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,13 +96,13 @@ class InstanceOffer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cloud:
-    """Services of a boot test. `ending`, with its context, deletes the instance and is never cancelled."""
+    """Services of a boot test. `deleting`, with its context, deletes the instance and is never cancelled."""
 
     images: ImageService
     instances: InstanceService
     context: Context
-    ending: InstanceService
-    ending_context: Context
+    deleting: InstanceService
+    deleting_context: Context
     region: str
 
 

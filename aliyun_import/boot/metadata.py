@@ -95,7 +95,10 @@ class MetadataService:
 
 
 def _value(key: str) -> str | None:
-    """Return a value, or the names below a key, those with names below them with a slash; None for an unknown key."""
+    """Return a value, or the names below a key; None for an unknown key.
+
+    A name with further names below it ends in a slash.
+    """
     if key in _META_DATA:
         return _META_DATA[key]
     prefix = f"{key}/" if key else ""

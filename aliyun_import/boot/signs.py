@@ -8,7 +8,7 @@ from aliyun_import.model.boot import Stage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sign:
-    """A text and what it means. `{0}` in reason and remedy is the first group of the pattern that took part."""
+    """A text and what it means. `{0}` in reason and remedy is the first group that matched."""
 
     stage: Stage
     pattern: re.Pattern[str]
@@ -185,7 +185,7 @@ DEGRADED: tuple[Sign, ...] = (
 )
 
 
-def first(signs: tuple[Sign, ...], text: str) -> tuple[Sign, re.Match[str]] | None:
+def find_sign(signs: tuple[Sign, ...], text: str) -> tuple[Sign, re.Match[str]] | None:
     """Return the first of these signs that a text has, with its last match."""
     for sign in signs:
         found = None
@@ -196,7 +196,7 @@ def first(signs: tuple[Sign, ...], text: str) -> tuple[Sign, re.Match[str]] | No
     return None
 
 
-def filled(template: str, match: re.Match[str]) -> str:
-    """Return a reason with the first group that took part in the match."""
+def format_reason(template: str, match: re.Match[str]) -> str:
+    """Return a reason with the first group that matched."""
     group = next((one for one in match.groups() if one), match[0])
     return template.replace("{0}", " ".join(group.split()).rstrip("."))

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, replace
 
 from aliyun_import.boot.output import lines_of, tail
-from aliyun_import.boot.signs import BOOTED, CAUSES, DEGRADED, FAILED, Sign, filled, first
+from aliyun_import.boot.signs import BOOTED, CAUSES, DEGRADED, FAILED, Sign, find_sign, format_reason
 from aliyun_import.model.boot import Judgement, Stage, Verdict
 
 # After a sign that the system is up, failures of its last units may follow: the console has to be still that long.
@@ -88,7 +88,7 @@ class BootObservation:
 
 def is_up(seen: BootObservation) -> bool:
     """Return whether a sign shows that the system is up."""
-    return seen.cloud_init_done or first(BOOTED, seen.text) is not None
+    return seen.cloud_init_done or find_sign(BOOTED, seen.text) is not None
 
 
 def decide(seen: BootObservation) -> Judgement | None:
@@ -98,16 +98,16 @@ def decide(seen: BootObservation) -> Judgement | None:
         return failed
     if is_up(seen):
         return _up(seen) if _is_settled(seen) or seen.is_over else None
-    return _given_up(seen) if seen.is_over else None
+    return _timed_out(seen) if seen.is_over else None
 
 
 def _failed(seen: BootObservation) -> Judgement | None:
-    found = first(FAILED, seen.text)
+    found = find_sign(FAILED, seen.text)
     if found is not None:
         sign, match = found
-        cause = first(tuple(one for one in CAUSES if one.stage is sign.stage), seen.text)
-        because = f" Cause: {filled(cause[0].reason, cause[1])}." if cause else ""
-        failed = _judgement(Verdict.FAILS, filled(sign.reason, match) + because, sign.remedy, seen, match[0])
+        cause = find_sign(tuple(one for one in CAUSES if one.stage is sign.stage), seen.text)
+        because = f" Cause: {format_reason(cause[0].reason, cause[1])}." if cause else ""
+        failed = _judgement(Verdict.FAILS, format_reason(sign.reason, match) + because, sign.remedy, seen, match[0])
         return replace(failed, stage=sign.stage)
     if seen.stop_code:
         failed = _judgement(Verdict.FAILS, f"Windows stopped with the error {seen.stop_code}.", _STOP_ERROR, seen)
@@ -116,8 +116,8 @@ def _failed(seen: BootObservation) -> Judgement | None:
         reason = "The kernel panicked, which it reported to the machine; the console does not show why."
         return _judgement(Verdict.FAILS, reason, _SERIAL, seen)
     if seen.restarts > MAX_RESTARTS:
-        before = first(FAILED, seen.before_restart)
-        because = f" Before the last restart: {filled(before[0].reason, before[1])}" if before else ""
+        before = find_sign(FAILED, seen.before_restart)
+        because = f" Before the last restart: {format_reason(before[0].reason, before[1])}" if before else ""
         reason = f"The guest restarted {seen.restarts} times, and never came up.{because}"
         remedy = before[0].remedy if before else "Repair the disk in a virtual machine."
         failed = _judgement(Verdict.FAILS, reason, remedy, replace(seen, console=seen.before_restart, screen=""))
@@ -127,7 +127,7 @@ def _failed(seen: BootObservation) -> Judgement | None:
 
 def _is_settled(seen: BootObservation) -> bool:
     """Return whether a system that is up is not expected to report anything more."""
-    if seen.cloud_init_done or first(BOOTED[:1], seen.text) is not None:
+    if seen.cloud_init_done or find_sign(BOOTED[:1], seen.text) is not None:
         return seen.console_still_s >= SETTLED_AFTER_CLOUD_INIT_S
     if seen.has_cloud_init:
         return (seen.up_s or 0.0) >= CLOUD_INIT_S
@@ -135,12 +135,12 @@ def _is_settled(seen: BootObservation) -> bool:
 
 
 def _up(seen: BootObservation) -> Judgement:
-    found = first(BOOTED, seen.text)
+    found = find_sign(BOOTED, seen.text)
     reason = found[0].reason if found else "cloud-init finished."
     lacks = _all(DEGRADED, seen.text)
     if not lacks:
         return _judgement(Verdict.BOOTS, reason, None, seen, found[1][0].strip() if found else "")
-    reasons = list(dict.fromkeys(filled(sign.reason, match) for sign, match in lacks))
+    reasons = list(dict.fromkeys(format_reason(sign.reason, match) for sign, match in lacks))
     more = f"; and {len(reasons) - _MAX_LISTED} more" if len(reasons) > _MAX_LISTED else ""
     listed = "; ".join(reasons[:_MAX_LISTED]) + more
     return _judgement(
@@ -158,13 +158,13 @@ def _all(signs: tuple[Sign, ...], text: str) -> list[tuple[Sign, re.Match[str]]]
     return sorted(found, key=lambda one: one[1].start())
 
 
-def _given_up(seen: BootObservation) -> Judgement:
+def _timed_out(seen: BootObservation) -> Judgement:
     """Judge a boot that shows neither success nor failure."""
     if seen.powered_off:
         return _judgement(Verdict.UNPROVEN, "The guest powered off before it was up.", _SERIAL, seen)
-    cause = first(CAUSES, seen.text)
+    cause = find_sign(CAUSES, seen.text)
     if seen.is_stalled and cause is not None:
-        reason = f"The boot does not continue: {filled(cause[0].reason, cause[1])}."
+        reason = f"The boot does not continue: {format_reason(cause[0].reason, cause[1])}."
         failed = _judgement(Verdict.FAILS, reason, "Repair it on the disk.", seen, cause[1][0])
         return replace(failed, stage=cause[0].stage)
     is_loader = seen.read_bytes is not None and seen.read_bytes < _LOADER_BYTES

@@ -128,7 +128,7 @@ def panel(name: str, *options: Decorator) -> Decorator:
     return decorate
 
 
-def gathered(argument: str, kind: str, options: Decorator) -> Decorator:
+def options_as_dataclass(argument: str, kind: str, options: Decorator) -> Decorator:
     """Return a decorator that adds options and passes their values as one dataclass, `kind` ("module:Class").
 
     The class is imported when the command runs. An option without a value keeps the default of its field.
@@ -262,7 +262,7 @@ def _parameter_option(declared: Parameter) -> Decorator:
 def parameter_options(function: Callback) -> Callback:
     """Add an option for each parameter of ImportImage, gathered into `parameters`."""
     options = panel("Image", *(_parameter_option(one) for one in parameters()))
-    return gathered("parameters", f"{ImportParameters.__module__}:ImportParameters", options)(function)
+    return options_as_dataclass("parameters", f"{ImportParameters.__module__}:ImportParameters", options)(function)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,7 +304,7 @@ def output_options(function: Callback, *, verbose: str = _LOGS_REQUESTS) -> Call
         option("-v", "--verbose", count=True, help=verbose),
         option("-q", "--quiet", is_flag=True, help="Write only warnings, errors and the result."),
     )
-    return gathered("output", f"{__name__}:OutputOptions", options)(function)
+    return options_as_dataclass("output", f"{__name__}:OutputOptions", options)(function)
 
 
 _SERVICES = (
@@ -348,4 +348,4 @@ _OSS = (
 
 def cloud_options(*, oss: bool) -> Decorator:
     """Return a decorator that adds the options of the services, gathered into `cloud`; with `oss` also those of OSS."""
-    return gathered("cloud", f"{__name__}:CloudOptions", panel("Cloud", *_SERVICES, *(_OSS if oss else ())))
+    return options_as_dataclass("cloud", f"{__name__}:CloudOptions", panel("Cloud", *_SERVICES, *(_OSS if oss else ())))

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Any, TextIO
 
-from aliyun_import.redact import conceal
+from aliyun_import.redact import remove_secrets
 
 # Supplies the attributes (no terminal, no encoding) of a stream that was closed when the program started.
 _CLOSED = io.StringIO()
@@ -39,7 +39,7 @@ class GuardedStream:
         """Write the text without secrets; return its length as given."""
         if not isinstance(text, str):  # click tests whether the stream takes bytes
             raise TypeError("a text stream takes str")
-        shown = self._encodable(conceal(text))
+        shown = self._encodable(remove_secrets(text))
         if self._keeps_text:
             self._pending.append(shown)
         if self.error is None:

@@ -12,7 +12,7 @@ from aliyunsdkecs.request.v20140526.DescribeTasksRequest import DescribeTasksReq
 from aliyunsdkecs.request.v20140526.ImportImageRequest import ImportImageRequest
 from aliyunsdkecs.request.v20140526.ModifyImageAttributeRequest import ModifyImageAttributeRequest
 
-from aliyun_import.cloud.transport.answer import Fields, objects, text, truth, whole, word
+from aliyun_import.cloud.transport.answer import Fields, boolean, integer, objects, single_word, text
 from aliyun_import.cloud.transport.rpc import RpcClient, unreadable
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.model.image import Image, ImageStatus, StartedImport, Task, TaskStatus
@@ -54,9 +54,9 @@ class EcsImages(RpcClient):
             raise
         return StartedImport(
             # ImportTaskId is its name in older documents.
-            task_id=word(answer, "TaskId") or word(answer, "ImportTaskId"),
-            image_id=word(answer, "ImageId"),
-            request_id=word(answer, "RequestId"),
+            task_id=single_word(answer, "TaskId") or single_word(answer, "ImportTaskId"),
+            image_id=single_word(answer, "ImageId"),
+            request_id=single_word(answer, "RequestId"),
         )
 
     def task(self, task_id: str) -> Task | None:
@@ -114,7 +114,7 @@ class EcsImages(RpcClient):
     def regions(self) -> tuple[str, ...]:
         """Return the ids of the regions that this account can use."""
         answer = self._call(DescribeRegionsRequest, {}, region=self._region)
-        found = tuple(word(one, "RegionId") for one in objects(answer, "Regions", "Region"))
+        found = tuple(single_word(one, "RegionId") for one in objects(answer, "Regions", "Region"))
         if not found:
             raise unreadable("ECS", "DescribeRegions", "The list of regions is empty.")
         return found
@@ -141,7 +141,7 @@ class EcsImages(RpcClient):
             page = objects(answer, outer, inner)
             yield page
             seen += len(page)
-            total = whole(answer, "TotalCount")
+            total = integer(answer, "TotalCount")
             if not page or (seen >= total if total is not None else len(page) < _PAGE):
                 return
             if number == _MAX_PAGES:
@@ -200,16 +200,16 @@ def task_of(fields: Fields) -> Task:
     failed = next((one for one in operations if text(one, "ErrorCode") or text(one, "ErrorMsg")), {})
     items = [item for one in operations for item in objects(one, "RelatedItemSet", "RelatedItem")]
     related = {text(item, "Name"): text(item, "Value") for item in items}
-    percent = whole(fields, "TaskProcess")
+    percent = integer(fields, "TaskProcess")
     return Task(
-        task_id=word(fields, "TaskId"),
+        task_id=single_word(fields, "TaskId"),
         action=text(fields, "TaskAction"),
         status=_STATUSES.get(status_text.lower(), TaskStatus.UNKNOWN),
         status_text=status_text,
         # Progress is its name in the oldest document.
-        percent=whole(fields, "Progress") if percent is None else percent,
-        image_id=word(fields, "ResourceId") or related.get("ImageId", ""),
-        can_cancel=truth(fields, "SupportCancel"),
+        percent=integer(fields, "Progress") if percent is None else percent,
+        image_id=single_word(fields, "ResourceId") or related.get("ImageId", ""),
+        can_cancel=boolean(fields, "SupportCancel"),
         created=text(fields, "CreationTime"),
         finished=text(fields, "FinishedTime"),
         error_code=text(failed, "ErrorCode"),
@@ -224,13 +224,13 @@ def image_of(fields: Fields) -> Image:
     disks = objects(fields, "DiskDeviceMappings", "DiskDeviceMapping")
     sources = ((text(disk, "ImportOSSBucket"), text(disk, "ImportOSSObject")) for disk in disks)
     return Image(
-        image_id=word(fields, "ImageId"),
+        image_id=single_word(fields, "ImageId"),
         name=text(fields, "ImageName"),
         status=ImageStatus(text(fields, "Status")),
-        percent=whole(fields, "Progress"),
-        size_gib=whole(fields, "Size"),
+        percent=integer(fields, "Progress"),
+        size_gib=integer(fields, "Size"),
         created=text(fields, "CreationTime"),
-        usable=truth(fields, "Usable"),
+        usable=boolean(fields, "Usable"),
         boot_mode=text(fields, "BootMode"),
         tags={text(tag, "TagKey"): text(tag, "TagValue") for tag in objects(fields, "Tags", "Tag")},
         sources=tuple(object_url(bucket, key) for bucket, key in sources if bucket and key),

@@ -22,7 +22,7 @@ from aliyunsdkecs.request.v20140526.RunInstancesRequest import RunInstancesReque
 from aliyun_import.cloud.credentials.source import CredentialsSource
 from aliyun_import.cloud.ecs import DRY_RUN_PASSED, tag_list
 from aliyun_import.cloud.endpoints import Endpoints
-from aliyun_import.cloud.transport.answer import Fields, objects, seconds_of, text, whole, word
+from aliyun_import.cloud.transport.answer import Fields, integer, objects, seconds_of, single_word, text
 from aliyun_import.cloud.transport.rpc import RpcClient, unreadable
 from aliyun_import.cloud.transport.settings import Timeouts
 from aliyun_import.errors import AliyunImportError
@@ -63,7 +63,7 @@ class _VSwitches(RpcClient):
             request.add_query_param("Tag.1.Key", BOOT_TEST_TAG)
         answer = self._send(request, region=self._region, vswitch=vswitch_id or "")
         return tuple(
-            VSwitch(id=word(one, "VSwitchId"), vpc_id=word(one, "VpcId"), zone=word(one, "ZoneId"))
+            VSwitch(id=single_word(one, "VSwitchId"), vpc_id=single_word(one, "VpcId"), zone=single_word(one, "ZoneId"))
             for one in objects(answer, "VSwitches", "VSwitch")
         )
 
@@ -99,7 +99,7 @@ class EcsInstances(RpcClient):
         wanted = {"PageSize": _PAGE, **which}
         answer = self._call(DescribeSecurityGroupsRequest, wanted, region=self._region, group=group_id or "")
         return tuple(
-            SecurityGroup(id=word(one, "SecurityGroupId"), vpc_id=word(one, "VpcId"))
+            SecurityGroup(id=single_word(one, "SecurityGroupId"), vpc_id=single_word(one, "VpcId"))
             for one in objects(answer, "SecurityGroups", "SecurityGroup")
         )
 
@@ -131,17 +131,17 @@ class EcsInstances(RpcClient):
 
     def types_in_stock(self, zone: str) -> frozenset[str]:
         """Return the names of the instance types that a zone sells now."""
-        return frozenset(word(one, "Value") for one in self._sold("InstanceType", zone))
+        return frozenset(single_word(one, "Value") for one in self._available_resources("InstanceType", zone))
 
     def system_disks(self, instance_type: str, *, zone: str) -> tuple[SystemDisk, ...]:
         """Return the system disks that a zone sells now with an instance type."""
         return tuple(
             SystemDisk(
-                category=word(one, "Value"),
-                min_gib=whole(one, "Min") or 0,
-                max_gib=whole(one, "Max") or _ANY_SIZE,
+                category=single_word(one, "Value"),
+                min_gib=integer(one, "Min") or 0,
+                max_gib=integer(one, "Max") or _ANY_SIZE,
             )
-            for one in self._sold("SystemDisk", zone, instance_type)
+            for one in self._available_resources("SystemDisk", zone, instance_type)
         )
 
     def run_instance(self, call: InstanceCall) -> str:
@@ -202,17 +202,17 @@ class EcsInstances(RpcClient):
         answer = self._call(DescribeInstancesRequest, wanted, region=self._region)
         return tuple(
             Instance(
-                instance_id=word(one, "InstanceId"),
+                instance_id=single_word(one, "InstanceId"),
                 status=text(one, "Status"),
-                zone=word(one, "ZoneId"),
+                zone=single_word(one, "ZoneId"),
                 is_windows=text(one, "OSType").lower() == "windows",
                 created_s=seconds_of(text(one, "CreationTime")),
-                tags={word(tag, "TagKey"): text(tag, "TagValue") for tag in objects(one, "Tags", "Tag")},
+                tags={single_word(tag, "TagKey"): text(tag, "TagValue") for tag in objects(one, "Tags", "Tag")},
             )
             for one in objects(answer, "Instances", "Instance")
         )
 
-    def _sold(self, kind: str, zone: str, instance_type: str = "") -> tuple[Fields, ...]:
+    def _available_resources(self, kind: str, zone: str, instance_type: str = "") -> tuple[Fields, ...]:
         """Return the resources of a kind that a zone sells now."""
         wanted = {
             "DestinationResource": kind,
@@ -259,8 +259,8 @@ def run_request(call: InstanceCall) -> RunInstancesRequest:
 def _types(answer: Fields) -> tuple[InstanceType, ...]:
     return tuple(
         InstanceType(
-            name=word(one, "InstanceTypeId"),
-            processors=whole(one, "CpuCoreCount") or 0,
+            name=single_word(one, "InstanceTypeId"),
+            processors=integer(one, "CpuCoreCount") or 0,
             memory_gib=_number(one, "MemorySize"),
             needs_nvme=text(one, "NvmeSupport") == "required",
         )

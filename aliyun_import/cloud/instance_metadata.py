@@ -15,7 +15,7 @@ from aliyun_import.cloud.transport.answer import Answer
 from aliyun_import.cloud.transport.http import HttpClient
 from aliyun_import.cloud.transport.settings import METADATA_HOST
 from aliyun_import.errors import AliyunImportError
-from aliyun_import.redact import learn
+from aliyun_import.redact import register_secret
 
 HOST = METADATA_HOST
 _ROLES = "/latest/meta-data/ram/security-credentials/"
@@ -88,7 +88,7 @@ def _token(environment: Mapping[str, str], host: str, port: int) -> Mapping[str,
                 "the metadata service of this ECS instance", "It returned no token, and version 1 is disabled."
             )
         return {}
-    learn(token)
+    register_secret(token)
     return {"X-aliyun-ecs-metadata-token": token}
 
 

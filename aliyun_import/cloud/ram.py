@@ -11,7 +11,7 @@ from aliyunsdkram.request.v20150501.ListPoliciesForRoleRequest import ListPolici
 from aliyunsdkram.request.v20150501.UpdateRoleRequest import UpdateRoleRequest
 from aliyunsdksts.request.v20150401.GetCallerIdentityRequest import GetCallerIdentityRequest
 
-from aliyun_import.cloud.transport.answer import objects, text, word
+from aliyun_import.cloud.transport.answer import objects, single_word, text
 from aliyun_import.cloud.transport.rpc import RpcClient, unreadable
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.model.roles import CallerIdentity, Policy, Role
@@ -44,7 +44,7 @@ class RamRoles(RpcClient):
         """Return the policies attached to a role, without their documents."""
         answer = self._call(ListPoliciesForRoleRequest, {"RoleName": name}, role=name)
         return tuple(
-            Policy(name=word(one, "PolicyName"), type=word(one, "PolicyType"))
+            Policy(name=single_word(one, "PolicyName"), type=single_word(one, "PolicyType"))
             for one in objects(answer, "Policies", "Policy")
         )
 
@@ -69,7 +69,9 @@ def _role(answer: dict[str, Any]) -> Role:
     role = answer.get("Role")
     fields = role if isinstance(role, dict) else {}
     return Role(
-        name=word(fields, "RoleName"), arn=word(fields, "Arn"), trust_policy=text(fields, "AssumeRolePolicyDocument")
+        name=single_word(fields, "RoleName"),
+        arn=single_word(fields, "Arn"),
+        trust_policy=text(fields, "AssumeRolePolicyDocument"),
     )
 
 
@@ -85,4 +87,4 @@ class StsIdentity(RpcClient):
         # It becomes part of the default bucket's name.
         if not re.fullmatch(r"[0-9]{1,32}", account_id):
             raise unreadable("STS", "GetCallerIdentity", f"The account id is {account_id[:60]!r}.")
-        return CallerIdentity(account_id=account_id, arn=word(answer, "Arn"))
+        return CallerIdentity(account_id=account_id, arn=single_word(answer, "Arn"))

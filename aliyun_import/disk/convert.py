@@ -24,7 +24,7 @@ from aliyun_import.disk.containers.vhd import DiskDirectory, fixed_footer
 from aliyun_import.disk.containers.vhd_checks import CHS_PADDED, NEEDS_PARENT, unpadded_bytes
 from aliyun_import.disk.containers.vhd_checks import FIXED as VHD_FIXED
 from aliyun_import.disk.disk import Disk, open_disk, unpack_failed
-from aliyun_import.disk.fingerprint import Fingerprint, Likeness
+from aliyun_import.disk.fingerprint import Comparison, Fingerprint
 from aliyun_import.disk.inspect import inspect_disk
 from aliyun_import.disk.reader import FileReader, Reader, ReadProblem, data_pieces
 from aliyun_import.disk.report import DiskReport
@@ -139,7 +139,7 @@ def _make(path: Path, report: DiskReport, target: Path, *, emit: Emit) -> None:
 
     The target of a block device is always written again, because its fingerprint does not identify its content.
     """
-    identified = all(one.likeness(one) is Likeness.SAME for one in _fingerprints(path, report))
+    identified = all(one.comparison(one) is Comparison.SAME for one in _fingerprints(path, report))
     if _was_completed(target) and not identified:
         target.unlink()
     elif _was_completed(target):

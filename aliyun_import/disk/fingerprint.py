@@ -23,7 +23,7 @@ from pathlib import Path
 from aliyun_import.limits import KIB, MIB
 
 
-class Likeness(StrEnum):
+class Comparison(StrEnum):
     """The result of comparing two fingerprints: the same disk, another one, or unknown without reading the content."""
 
     SAME = "same"
@@ -48,18 +48,18 @@ class Fingerprint:
     ctime_ns: int | None = None
     is_block: bool = False
 
-    def likeness(self, before: "Fingerprint") -> Likeness:
+    def comparison(self, before: "Fingerprint") -> Comparison:
         """Compare the current state of the disk with an earlier one."""
         if (self.size_bytes, self.sample) != (before.size_bytes, before.sample):
-            return Likeness.OTHER
+            return Comparison.OTHER
         if self.is_block:
             # A device node has another inode number and other times after a restart of the machine.
-            return Likeness.UNPROVEN
+            return Comparison.UNPROVEN
         if (self.mtime_ns, self.device, self.inode) != (before.mtime_ns, before.device, before.inode):
-            return Likeness.OTHER
+            return Comparison.OTHER
         if self.ctime_ns is None or self.ctime_ns != before.ctime_ns:
-            return Likeness.UNPROVEN
-        return Likeness.SAME
+            return Comparison.UNPROVEN
+        return Comparison.SAME
 
     def encoded(self) -> str:
         """Return it as one word for the journal."""
@@ -84,10 +84,10 @@ def decoded(word: str) -> Fingerprint:
     )
 
 
-def least(likenesses: Iterable[Likeness]) -> Likeness:
-    """Return the likeness of several disks together, which is the least of theirs."""
-    order = (Likeness.OTHER, Likeness.UNPROVEN, Likeness.SAME)
-    return min(likenesses, key=order.index, default=Likeness.SAME)
+def least(comparisons: Iterable[Comparison]) -> Comparison:
+    """Return the comparison of several disks together, which is the least of theirs."""
+    order = (Comparison.OTHER, Comparison.UNPROVEN, Comparison.SAME)
+    return min(comparisons, key=order.index, default=Comparison.SAME)
 
 
 _MOUNTINFO = Path("/proc/self/mountinfo")
@@ -232,7 +232,7 @@ _NO_HOLES = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOS
 _LOCAL = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "f2fs", "bcachefs"})
 # The allocated size includes metadata of the file.
 _SLACK_BYTES = MIB
-_SPOT_BYTES = 4 * KIB
+_SAMPLE_RANGE_BYTES = 4 * KIB
 _MAX_HOLES_TRIED = 128
 
 
@@ -264,7 +264,7 @@ def reason_to_distrust(
     data_bytes = sum(extent.end - extent.start for extent in extents)
     if kinds - _LOCAL and allocated_bytes > data_bytes + _SLACK_BYTES and data_bytes < size_bytes:
         return f"{allocated_bytes} bytes are allocated, and {data_bytes} are reported as data"
-    for offset, length in spots_in(holes_of(size_bytes, extents)):
+    for offset, length in sample_ranges(holes_of(size_bytes, extents)):
         if any(os.pread(descriptor, length, offset)):
             return f"there is data at byte {offset}, in a range that is reported as a hole"
     return ""
@@ -277,11 +277,11 @@ def holes_of(size_bytes: int, extents: Sequence[Extent]) -> list[Extent]:
     return [Extent(start, end) for start, end in zip(starts, ends, strict=True) if start < end]
 
 
-def spots_in(holes: Sequence[Extent]) -> Iterator[tuple[int, int]]:
+def sample_ranges(holes: Sequence[Extent]) -> Iterator[tuple[int, int]]:
     """Yield the (offset, length) ranges that are tested for data: both ends and the middle of holes. Pure."""
     step = -(-len(holes) // _MAX_HOLES_TRIED) or 1
     for hole in holes[::step]:
-        length = min(_SPOT_BYTES, hole.end - hole.start)
+        length = min(_SAMPLE_RANGE_BYTES, hole.end - hole.start)
         middle = hole.start + (hole.end - hole.start - length) // 2
         for offset in dict.fromkeys((hole.start, middle, hole.end - length)):
             yield offset, length

@@ -56,7 +56,7 @@ def has_temporary_name(image: Image) -> bool:
     return bool(push_id) and image.name.endswith(temporary_name("", push_id))
 
 
-def unnamed(images: ImageService, name: str) -> list[Image]:
+def with_temporary_name(images: ImageService, name: str) -> list[Image]:
     """Return the images that still have the temporary name for `name`, usable ones first, without failed ones."""
     found = [one for one in images.images() if has_temporary_name(one) and not one.status.failed]
     ours = [one for one in found if one.name == temporary_name(name, one.tags[PUSH_ID_TAG])]

@@ -57,7 +57,7 @@ def objects_in_use(images: ImageService, *, known: Mapping[str, str]) -> Mapping
     `known` maps URLs of objects to image ids of imports from this machine, for images whose objects the service does
     not state.
     """
-    made = {image.image_id: image for image in images.images() if image.status.in_the_making}
+    made = {image.image_id: image for image in images.images() if image.status.is_being_created}
     tasks = {task.image_id: task.task_id for task in images.tasks() if task.status.running} if made else {}
     used = {url: image_id for url, image_id in known.items() if image_id in made}
     used |= {url: image.image_id for image in made.values() for url in image.sources}

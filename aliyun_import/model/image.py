@@ -51,7 +51,7 @@ class ImageStatus(StrEnum):
         return self in (ImageStatus.AVAILABLE, ImageStatus.DEPRECATED)
 
     @property
-    def in_the_making(self) -> bool:
+    def is_being_created(self) -> bool:
         """Whether it may become usable: its import still reads its objects."""
         return not self.usable and not self.failed
 

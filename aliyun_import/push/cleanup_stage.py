@@ -20,7 +20,7 @@ from aliyun_import.upload.manifest import SUFFIX
 from aliyun_import.upload.removal import remove_object
 
 
-def settle_image(request: ImportRequest, image: Image, state: PushState, run: PushRun, journal: Journal) -> Image:
+def finish_image(request: ImportRequest, image: Image, state: PushState, run: PushRun, journal: Journal) -> Image:
     """Set the boot mode of a usable image, and return it.
 
     Raises ImportFailed "object-replaced" before that if an object is not the one that was proven equal to the disk.
@@ -45,7 +45,7 @@ def cleanup_stage(
             )
         elif image.name != request.name and image.name == state.import_name:
             image = take_name(run.services.images, run.context, image, name=request.name, region=request.region)
-        _clear_remnants(image, state, run)
+        _delete_failed_images(image, state, run)
         store = run.services.store(account.bucket) if account.bucket else None
         left = _remove_staging(state, run, journal, store)
         if not state.objects:  # the import was found, without its journal
@@ -67,7 +67,7 @@ def _with_boot_mode(request: ImportRequest, image: Image, run: PushRun) -> Image
     return replace(image, boot_mode=mode)
 
 
-def _clear_remnants(image: Image, state: PushState, run: PushRun) -> None:
+def _delete_failed_images(image: Image, state: PushState, run: PushRun) -> None:
     """Delete the empty images that failed imports of this push left and that did not have to be deleted before."""
     if not state.failed_tokens:
         return
@@ -86,17 +86,16 @@ def _check_objects(image: Image, state: PushState, run: PushRun, journal: Journa
     for one in state.objects:
         if one.key in state.removed_keys:
             continue
-        url = one.url
         try:
             there = run.services.store(one.bucket).head(one.key)
             missing = "" if there else "It does not exist any more."
         except (AccessError, RefusedError) as error:
             there, missing = None, error.summary
         if there is None:
-            message = f"{url} could not be compared after the import with what was proven before it. {missing}"
+            message = f"{one.url} could not be compared after the import with what was proven before it. {missing}"
             run.context.emit(Warned(code="unproven", message=message))
         elif (there.etag, there.size_bytes) != (one.etag, one.size_bytes):
-            raise _replaced(image, url, run, journal)
+            raise _replaced(image, one.url, run, journal)
 
 
 def _replaced(image: Image, url: str, run: PushRun, journal: Journal) -> ImportFailed:
@@ -109,7 +108,7 @@ def _replaced(image: Image, url: str, run: PushRun, journal: Journal) -> ImportF
     except AliyunImportError as error:
         remedy = f"Delete the image {image.image_id}, which could not be deleted: {error.summary} {remedy}"
     return ImportFailed(
-        f"{url} is not the object any more that was proven to be the disk.",
+        f"{url} was replaced after it was proven equal to the disk.",
         code="object-replaced",
         cause=f"It was replaced before ECS had imported it, so the content of the image {image.image_id} is unknown.",
         remedy=remedy,

@@ -32,7 +32,7 @@ class Diagnosis:
     exit_code: Exit = Exit.DONE
 
 
-def would_go_through(results: Sequence[Diagnosis]) -> Exit:
+def exit_code_of(results: Sequence[Diagnosis]) -> Exit:
     """Return 0 if a push would succeed, else the exit code of the first failure, certain or possible."""
     ends = (Health.FAILS, Health.UNKNOWN)
     return next((one.exit_code for one in results if one.health in ends and one.exit_code), Exit.DONE)
@@ -85,14 +85,14 @@ def clock_diagnosis(ahead_s: Sequence[float]) -> Diagnosis:
     if not ahead_s:
         return Diagnosis(subject="clock", health=Health.UNKNOWN, detail="no endpoint reported its time")
     most = max(ahead_s, key=abs)
-    words = f"{abs(most):.0f} s {'ahead of' if most > 0 else 'behind'} the services"
+    difference = f"{abs(most):.0f} s {'ahead of' if most > 0 else 'behind'} the services"
     if abs(most) < CLOCK_LIMIT_S / 3:
-        return Diagnosis(subject="clock", health=Health.OK, detail=words)
+        return Diagnosis(subject="clock", health=Health.OK, detail=difference)
     is_wrong = abs(most) >= CLOCK_LIMIT_S
     return Diagnosis(
         subject="clock",
         health=Health.FAILS if is_wrong else Health.WARNS,
-        detail=f"{words}; they refuse more than 15 minutes",
+        detail=f"{difference}; they refuse more than 15 minutes",
         remedy="Set the clock, e.g. with `timedatectl set-ntp true`.",
         exit_code=Exit.ACCESS if is_wrong else Exit.DONE,
     )

@@ -15,7 +15,7 @@ from aliyun_import.model.roles import Policy, Role
 from aliyun_import.push.boot_stage import refuse_known_failure
 from aliyun_import.push.earlier import ActivePush
 from aliyun_import.push.options import PushResult, PushRun
-from aliyun_import.push.stages import ask_ecs, upload_request, without_detection
+from aliyun_import.push.stages import dry_run_in_ecs, upload_request, without_detection
 from aliyun_import.push.state import PushState
 from aliyun_import.role.ensure import ensure_role
 from aliyun_import.role.spec import needs_of, role_name_of
@@ -102,7 +102,7 @@ def _followed(state: PushState) -> str:
 def _answer(request: ImportRequest, active: ActivePush, run: PushRun, *, keys: list[str]) -> str:
     name = temporary_name(request.name, active.state.push_id) if run.options.is_named_last else request.name
     try:
-        return ask_ecs(replace(request, name=name), active.account, run, keys=keys)
+        return dry_run_in_ecs(replace(request, name=name), active.account, run, keys=keys)
     except DetectionUnsupported as error:
         return _answer(without_detection(request, error, run), active, run, keys=keys)
     except (ImageImporting, NameTaken):

@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from aliyun_import.account.check import AccountState
 from aliyun_import.disk.convert import fingerprints_of
 from aliyun_import.disk.disk import OpenDisks
-from aliyun_import.disk.fingerprint import Likeness, decoded, least
+from aliyun_import.disk.fingerprint import Comparison, decoded, least
 from aliyun_import.disk.report import DiskReport
 from aliyun_import.errors import AccessError, ImportFailed, RefusedError, TransientError
 from aliyun_import.events import Noted, Warned
 from aliyun_import.image.decide import Continue, Failed, Observation, Ready, decide
 from aliyun_import.image.find_existing import FoundImport, find_import, is_remnant, name_holder, name_taken
 from aliyun_import.image.observe import Observer
-from aliyun_import.image.replace import unnamed
+from aliyun_import.image.replace import with_temporary_name
 from aliyun_import.image.wait import LATER_PAUSE_S
 from aliyun_import.journal import Journal
 from aliyun_import.limits import MAX_NAME_CHARS
@@ -70,23 +70,23 @@ def disk_state(opened: OpenDisks, disk: DiskRequest, report: DiskReport | None, 
     return " ".join(one.encoded() for one in fingerprints_of(opened[disk.path], report))
 
 
-def likeness_of(before: Sequence[str], now: Sequence[str]) -> Likeness:
+def comparison_of(before: Sequence[str], now: Sequence[str]) -> Comparison:
     """Return whether the disks of two states are the same. Pure."""
     if len(before) != len(now):
-        return Likeness.OTHER
-    return least(map(_likeness, before, now))
+        return Comparison.OTHER
+    return least(map(_comparison, before, now))
 
 
-def _likeness(before: str, now: str) -> Likeness:
+def _comparison(before: str, now: str) -> Comparison:
     fields_before, fields_now = before.split(" "), now.split(" ")
     if now.startswith("oss://"):
         if before == now:
-            return Likeness.SAME if len(fields_now) > 1 else Likeness.UNPROVEN
+            return Comparison.SAME if len(fields_now) > 1 else Comparison.UNPROVEN
         # An earlier version wrote the URL alone.
-        return Likeness.UNPROVEN if before == fields_now[0] else Likeness.OTHER
+        return Comparison.UNPROVEN if before == fields_now[0] else Comparison.OTHER
     if len(fields_before) != len(fields_now) or before.startswith("oss://"):
-        return Likeness.OTHER
-    return least(decoded(new).likeness(decoded(old)) for old, new in zip(fields_before, fields_now, strict=True))
+        return Comparison.OTHER
+    return least(decoded(new).comparison(decoded(old)) for old, new in zip(fields_before, fields_now, strict=True))
 
 
 def digest_of(disks: Iterable[tuple[int, int]]) -> str:
@@ -113,7 +113,7 @@ def _size_and_crc(run: PushRun, request: ImportRequest, account: AccountState, i
     return source.size_bytes, crc64_of_source(UploadContext.of(run.context, source=source, store=store))
 
 
-def are_of(
+def disks_equal_objects(
     run: PushRun, request: ImportRequest, account: AccountState, *, objects: Sequence[UploadedObject], tag: str
 ) -> bool:
     """Return whether the disks are those of these objects, by size and CRC-64. Reads all of them.
@@ -133,10 +133,10 @@ def is_of_push(image: Image, state: PushState) -> bool:
     An id alone is no proof: a sandbox that was reset assigns the same ids to other images. Nor are the tags: an image
     that was replaced since has another name. Region and bucket are those of the journal.
     """
-    return image.name == state.name and _carries_proof(image, state)
+    return image.name == state.name and _has_matching_tags(image, state)
 
 
-def _carries_proof(image: Image, state: PushState) -> bool:
+def _has_matching_tags(image: Image, state: PushState) -> bool:
     """Return whether an image has the digest of the objects; without objects the push id, or a digest and the name."""
     digest = image.tags.get(DISK_DIGEST_TAG, "")
     if state.objects:
@@ -150,7 +150,7 @@ def contradicts(image: Image, state: PushState) -> bool:
 
     Tags may be listed late, so an image that is being imported may have the name and no tags yet.
     """
-    if _carries_proof(image, state):
+    if _has_matching_tags(image, state):
         return False
     return PUSH_ID_TAG in image.tags or image.name not in (state.name, state.import_name)
 
@@ -188,7 +188,7 @@ def find_earlier_import(
     if not run.options.force_new:
         candidates = [holder] if holder is not None else []
         if not state.client_token:
-            candidates += unnamed(images, request.name)
+            candidates += with_temporary_name(images, request.name)
         image = _of_these_disks(run, request, account, candidates)
         if image is not None:
             # By all its tags: other images may be of the same disk, and have other names.
@@ -225,12 +225,12 @@ def with_holder(account: AccountState, name: str, images: ImageService) -> Accou
 def finished_before(initial: InitialState) -> Image | None:
     """Return the image that an earlier run of this push created from the same disks, if it still exists."""
     state, run = fold(initial.journal.entries), initial.run
-    likeness = likeness_of(state.fingerprints, initial.fingerprints)
-    if not state.finished or run.options.force_new or likeness is Likeness.OTHER:
+    comparison = comparison_of(state.fingerprints, initial.fingerprints)
+    if not state.finished or run.options.force_new or comparison is Comparison.OTHER:
         return None
     image = run.services.images.image(state.image_id)
     if image is not None and image.status.usable and is_of_push(image, state):
-        return image if likeness is Likeness.SAME or _prove_same(initial, state, image) else None
+        return image if comparison is Comparison.SAME or _prove_same(initial, state, image) else None
     if image is None:
         now = "no longer exists"
     elif image.status.usable:
@@ -245,9 +245,9 @@ def finished_before(initial: InitialState) -> Image | None:
 
 def resumes(initial: InitialState, state: PushState) -> bool:
     """Return whether the push in the journal is one of the same disks."""
-    likeness = likeness_of(state.fingerprints, initial.fingerprints)
-    if not state.under_way or likeness is not Likeness.UNPROVEN:
-        return state.under_way and likeness is Likeness.SAME
+    comparison = comparison_of(state.fingerprints, initial.fingerprints)
+    if not state.under_way or comparison is not Comparison.UNPROVEN:
+        return state.under_way and comparison is Comparison.SAME
     if state.may_be_importing:
         known = bool(state.objects) or not state.image_id
         return _prove_same(initial, state, None if known else initial.run.services.images.image(state.image_id))
@@ -261,7 +261,7 @@ def _prove_same(initial: InitialState, state: PushState, image: Image | None) ->
     emit = initial.run.context.emit
     emit(Noted(message="The disk is compared with what was imported: only its content proves that it is the same."))
     tag = image.tags.get(DISK_DIGEST_TAG, "") if image else ""
-    if are_of(initial.run, initial.disks.request, initial.account, objects=state.objects, tag=tag):
+    if disks_equal_objects(initial.run, initial.disks.request, initial.account, objects=state.objects, tag=tag):
         _write_fingerprints(initial, state)
         return True
     emit(Warned(code="disk-changed", message="The disk changed since it was imported: it is pushed as a new one."))

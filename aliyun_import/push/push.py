@@ -39,7 +39,7 @@ from aliyun_import.push.boot_stage import (
     refuse_contradictions,
     refuse_known_failure,
 )
-from aliyun_import.push.cleanup_stage import cleanup_stage, is_gone, settle_image
+from aliyun_import.push.cleanup_stage import cleanup_stage, finish_image, is_gone
 from aliyun_import.push.dry_run import dry_run, empty_plan
 from aliyun_import.push.earlier import (
     ActivePush,
@@ -56,8 +56,8 @@ from aliyun_import.push.inspect_stage import SentDisks, inspect_stage
 from aliyun_import.push.options import Kept, PushOptions, PushResult, PushRun
 from aliyun_import.push.retention import apply_retention
 from aliyun_import.push.stages import (
-    adopt,
-    ask_stage,
+    continue_import,
+    dry_run_stage,
     import_stage,
     role_stage,
     upload_request,
@@ -156,7 +156,7 @@ def _run_stages(disks: SentDisks, account: AccountState, run: PushRun, journal: 
     if not state.submitted:
         sent = replace(disks.request, name=active.request.name)
         found = find_earlier_import(run, sent, active.account, state)
-        state = adopt(found, run, journal) if found else state
+        state = continue_import(found, run, journal) if found else state
     active = replace(active, state=state)
     tested = None if state.submitted else boot_stage(sent, disks, run, journal)
     account_id = account.identity.account_id
@@ -169,7 +169,7 @@ def _run_stages(disks: SentDisks, account: AccountState, run: PushRun, journal: 
     if not run.options.wait:
         return replace(_left_running(active, state, run), boot_test=tested)
     image = wait_stage(active.request, state, run, journal)
-    image = settle_image(active.request, image, state, run, journal)
+    image = finish_image(active.request, image, state, run, journal)
     cloud_tested = image_boot_stage(active.request, image, run, journal, account_id=account_id, offer=offer)
     image, left = cleanup_stage(active.request, image, state, account, run, journal)
     kept = _kept(active.request, image, account, run)
@@ -239,7 +239,7 @@ def _import(active: ActivePush, sent: ImportRequest, run: PushRun, journal: Jour
     """Ensure bucket and role, upload the disks, and start the import."""
     account = ensure_bucket(active.account, run.services, run.context, region=sent.region)
     role = role_stage(sent, run, bucket=account.bucket)
-    sent = ask_stage(sent, account, run, journal)
+    sent = dry_run_stage(sent, account, run, journal)
     objects = upload_stage(sent, account, run, journal)
     return import_stage(sent, objects, role, run, journal)
 
@@ -308,7 +308,7 @@ def _with_staged(error: AliyunImportError, state: PushState, region: str, bucket
 def _object_stays(staged: Sequence[UploadedObject], region: str, bucket: str) -> Warned:
     return Warned(
         code="object-stays",
-        message=f"The disk is not the one of an earlier run, whose object stays in OSS: {_urls(staged)}.",
+        message=f"The disk differs from that of an earlier run. Its object remains in OSS: {_urls(staged)}.",
         remedy=f"Once no import reads it any more, delete it with {_leftovers_command(staged, region, bucket)}.",
     )
 
@@ -316,7 +316,8 @@ def _object_stays(staged: Sequence[UploadedObject], region: str, bucket: str) ->
 def _image_stays(state: PushState, region: str, bucket: str) -> Warned:
     return Warned(
         code="image-stays",
-        message=f"The disk is not that of an earlier run, whose image {state.image_id} stays, as {state.import_name}.",
+        message="The disk differs from that of an earlier run. "
+        f"Its image {state.image_id} remains, as {state.import_name}.",
         remedy=f"Delete it with {leftovers_command(region=region, bucket=bucket, keys=[state.image_id])}.",
     )
 

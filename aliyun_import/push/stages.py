@@ -67,7 +67,7 @@ def role_stage(request: ImportRequest, run: PushRun, *, bucket: str) -> RoleChan
     return role
 
 
-def ask_ecs(request: ImportRequest, account: AccountState, run: PushRun, *, keys: Sequence[str]) -> str:
+def dry_run_in_ecs(request: ImportRequest, account: AccountState, run: PushRun, *, keys: Sequence[str]) -> str:
     """Return the answer of ECS to a dry run of ImportImage, as text. Raises its refusal.
 
     `keys` are those of the local disks, in their order. An object that is not uploaded yet, and a role that was just
@@ -100,7 +100,7 @@ def ask_ecs(request: ImportRequest, account: AccountState, run: PushRun, *, keys
     return "accepts the request"
 
 
-def ask_stage(request: ImportRequest, account: AccountState, run: PushRun, journal: Journal) -> ImportRequest:
+def dry_run_stage(request: ImportRequest, account: AccountState, run: PushRun, journal: Journal) -> ImportRequest:
     """Raise before the upload what ECS would refuse after it: a missing permission, a quota, a parameter.
 
     Returns the request, without an image check that ECS does not offer. A resumed push asks again only if its request
@@ -111,18 +111,18 @@ def ask_stage(request: ImportRequest, account: AccountState, run: PushRun, journ
     if not set(local) - state.uploaded.keys():
         return request
     name = temporary_name(request.name, state.push_id) if run.options.is_named_last else request.name
-    question = hashlib.sha256(repr(replace(request, name=name)).encode()).hexdigest()[:16]
-    if state.accepted == question:
+    request_digest = hashlib.sha256(repr(replace(request, name=name)).encode()).hexdigest()[:16]
+    if state.accepted_digest == request_digest:
         return request
     uploads = [upload_request(request, run.options, index) for index in local]
     keys = [upload.key or f"{upload.key_stem}{upload.suffix}" for upload in uploads]
     try:
-        answer = ask_ecs(replace(request, name=name), account, run, keys=keys)
+        answer = dry_run_in_ecs(replace(request, name=name), account, run, keys=keys)
     except DetectionUnsupported as error:
-        return ask_stage(without_detection(request, error, run), account, run, journal)
+        return dry_run_stage(without_detection(request, error, run), account, run, journal)
     except (ImageImporting, NameTaken):
         return request  # `find_earlier_import` has judged the name; `submit` removes a failed image that has it
-    journal.write("accepted", request=question)
+    journal.write("accepted", request=request_digest)
     run.context.emit(Noted(message=f"ECS {answer}"))
     return request
 
@@ -147,12 +147,12 @@ def upload_stage(
 
 def upload_request(request: ImportRequest, options: PushOptions, index: int) -> UploadRequest:
     """Return the destination of a disk; --key and --base are for the system disk."""
-    role = "system" if index == 0 else f"data-{index}"
+    disk_label = "system" if index == 0 else f"data-{index}"
     return UploadRequest(
         disk_index=index,
         region=request.region,
         key=options.key if index == 0 else None,
-        key_stem=f"{KEY_PREFIX}{request.name}/{role}",
+        key_stem=f"{KEY_PREFIX}{request.name}/{disk_label}",
         suffix=f".{(request.disks[index].format or DiskFormat.RAW).lower()}",
         base_key=options.base_key if index == 0 else None,
     )
@@ -181,7 +181,7 @@ def _existing(disk: DiskRequest, remote: RemoteObject | None) -> UploadedObject:
     )
 
 
-def adopt(found: FoundImport, run: PushRun, journal: Journal) -> PushState:
+def continue_import(found: FoundImport, run: PushRun, journal: Journal) -> PushState:
     """Continue with an import that was found; return the state with it."""
     journal.write("submitted", task_id=found.task_id, image_id=found.image_id, name=found.image.name)
     run.context.emit(Noted(message=f"resuming with the image {found.image_id} that an earlier run started"))
@@ -246,7 +246,7 @@ def _token(request: ImportRequest, state: PushState) -> str:
 
 
 def _call(request: ImportRequest, state: PushState) -> ImportCall:
-    proof = {PUSH_ID_TAG: state.push_id, DISK_DIGEST_TAG: digest_of_objects(state.objects)}
+    identity_tags = {PUSH_ID_TAG: state.push_id, DISK_DIGEST_TAG: digest_of_objects(state.objects)}
     return ImportCall(
         request=replace(request, name=state.import_name, role_name=role_name_of(request)),
         mappings=tuple(
@@ -254,7 +254,7 @@ def _call(request: ImportRequest, state: PushState) -> ImportCall:
             for disk, uploaded in zip(request.disks, state.objects, strict=True)
         ),
         client_token=state.client_token,
-        tags={**request.tags, **proof},
+        tags={**request.tags, **identity_tags},
     )
 
 

@@ -39,7 +39,7 @@ class PushState:
     push_id: str = ""
     name: str = ""
     fingerprints: tuple[str, ...] = ()
-    accepted: str = ""
+    accepted_digest: str = ""
     boot_tested: str = ""
     client_token: str = ""
     import_name: str = ""
@@ -131,7 +131,7 @@ def _after(state: PushState, entry: Mapping[str, Any]) -> PushState:
         case "disks-seen":
             return replace(state, fingerprints=tuple(entry["fingerprints"]))
         case "accepted":
-            return replace(state, accepted=entry["request"])
+            return replace(state, accepted_digest=entry["request"])
         case "boot-tested":
             return replace(state, boot_tested=entry["machine"])
         case "object":

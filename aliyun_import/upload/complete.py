@@ -8,7 +8,7 @@ part. `proof_words` describes the proof.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from aliyun_import.disk.fingerprint import Fingerprint, Likeness
+from aliyun_import.disk.fingerprint import Comparison, Fingerprint
 from aliyun_import.errors import AliyunImportError, DiskChanged, ObjectCorrupted, RefusedError, TransientError
 from aliyun_import.events import Noted
 from aliyun_import.model.objects import RemoteObject, RemotePart
@@ -185,12 +185,12 @@ def check_unchanged(context: UploadContext, fingerprint: Fingerprint, done: tupl
     A mix of two states is never completed. If the fingerprint can't decide, as for every block device, the disk is read
     again and compared with the sent parts.
     """
-    match context.source.fingerprint().likeness(fingerprint):
-        case Likeness.OTHER:
+    match context.source.fingerprint().comparison(fingerprint):
+        case Comparison.OTHER:
             raise changed_while_sent(
                 context, "Its size, its modification time or its content is not the same as at the start of the push."
             )
-        case Likeness.UNPROVEN:
+        case Comparison.UNPROVEN:
             context.emit(Noted(message=f"Reading {context.disk} again, to check that it did not change."))
             part = first_changed(context, done)
             if part:
@@ -198,7 +198,7 @@ def check_unchanged(context: UploadContext, fingerprint: Fingerprint, done: tupl
                     context,
                     f"The bytes from {part.start} to {part.start + part.length} differ from those that were sent.",
                 )
-        case Likeness.SAME:
+        case Comparison.SAME:
             pass
 
 

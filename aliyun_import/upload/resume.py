@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from aliyun_import.disk.fingerprint import Fingerprint, Likeness
+from aliyun_import.disk.fingerprint import Comparison, Fingerprint
 from aliyun_import.errors import AccessError, ObjectExists
 from aliyun_import.events import Noted
 from aliyun_import.model.objects import RemoteObject, RemotePart, UploadedObject, object_url
@@ -159,16 +159,16 @@ def choose_target(
 
     Raises ObjectExists if another object has the key that the user named.
     """
-    likeness = fingerprint.likeness(record.fingerprint) if record.fingerprint else Likeness.OTHER
+    comparison = fingerprint.comparison(record.fingerprint) if record.fingerprint else Comparison.OTHER
     crc: int | None = None
     for key in candidate_keys(request, sample=fingerprint.sample):
         existing = context.store.head(key)
         if existing is None:
             return Target(key=key)
-        before = finished_as(record.finished, key, existing) if likeness is not Likeness.OTHER else None
-        if before is None and likeness is not Likeness.OTHER:
+        before = finished_as(record.finished, key, existing) if comparison is not Comparison.OTHER else None
+        if before is None and comparison is not Comparison.OTHER:
             before = _tagged(context.store.bucket, record, key, existing)
-        if before and likeness is Likeness.SAME:
+        if before and comparison is Comparison.SAME:
             return _as_before(before, existing)
         can_compare = existing.crc64 is not None or before is not None
         if crc is None and can_compare and existing.size_bytes == context.source.size_bytes:

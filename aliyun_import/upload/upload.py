@@ -11,7 +11,7 @@ import secrets
 
 from aliyun_import.context import Context
 from aliyun_import.disk.disk import Disk
-from aliyun_import.disk.fingerprint import Likeness
+from aliyun_import.disk.fingerprint import Comparison
 from aliyun_import.errors import AliyunImportError, ObjectCorrupted, UploadNotFound
 from aliyun_import.events import Event, Noted, ObjectReady, UploadPlanned, UploadResumed, Warned
 from aliyun_import.journal import Journal
@@ -167,16 +167,16 @@ class _Upload:
         before = record.fingerprint
         if before is None:
             return record
-        likeness = self._fingerprint.likeness(before)
+        comparison = self._fingerprint.comparison(before)
         same_key = record.key == self._key
-        if likeness is Likeness.SAME and same_key:
+        if comparison is Comparison.SAME and same_key:
             return record
         if record.finished:  # another build with the same name, pushed after the first one was done
             self._log.dropped("another disk")
             return UploadRecord()
-        self._context.emit(self._change_event(same_key=same_key, may_be_equal=likeness is Likeness.UNPROVEN))
+        self._context.emit(self._change_event(same_key=same_key, may_be_equal=comparison is Comparison.UNPROVEN))
         if not same_key and removes:
-            self._remove_remains(record)
+            self._remove_earlier_upload(record)
         self._log.dropped("disk-changed")
         return UploadRecord(key=record.key, tag=record.tag, upload_id=record.upload_id) if same_key else UploadRecord()
 
@@ -193,7 +193,7 @@ class _Upload:
             + (", and keeps the parts in OSS that are proven equal." if same_key else "."),
         )
 
-    def _remove_remains(self, record: UploadRecord) -> None:
+    def _remove_earlier_upload(self, record: UploadRecord) -> None:
         """Remove what an earlier run left in OSS of a previous state of the disk."""
         if record.upload_id:
             self._store.abort(record.key, record.upload_id)
@@ -359,7 +359,7 @@ class _Upload:
         """
         context = self._context
         digests = self._digests or self._scan_digests()
-        if context.source.fingerprint().likeness(self._fingerprint) is Likeness.SAME:
+        if context.source.fingerprint().comparison(self._fingerprint) is Comparison.SAME:
             return digests
         digests = self._scan_digests()
         if crc64_of_source(context) != uploaded.crc64:

@@ -115,8 +115,8 @@ class ImportedImage:
             images=Killable(adapters.images(self.sandbox, key=self.key), kill_point),
             instances=Killable(adapters.instances(self.sandbox, key=self.key), kill_point),
             context=context or Context(clock=self.clock, emit=self.events.append),
-            ending=Killable(adapters.instances(self.sandbox, key=self.key), kill_point),
-            ending_context=Context(clock=self.clock, emit=self.events.append),
+            deleting=Killable(adapters.instances(self.sandbox, key=self.key), kill_point),
+            deleting_context=Context(clock=self.clock, emit=self.events.append),
             region="cn-hangzhou",
         )
 
@@ -382,8 +382,8 @@ def test_a_lost_response_starts_no_second_instance(image: ImportedImage, is_list
         images=cloud.images,
         instances=lost_response,
         context=cloud.context,
-        ending=lost_response,
-        ending_context=cloud.ending_context,
+        deleting=lost_response,
+        deleting_context=cloud.deleting_context,
         region="cn-hangzhou",
     )
     with image.journal() as journal, pytest.raises(TransientError, match="is lost"):
@@ -411,8 +411,8 @@ def test_an_instance_that_cannot_be_deleted_is_named(image: ImportedImage) -> No
             images=cloud.images,
             instances=cloud.instances,
             context=cloud.context,
-            ending=denied,
-            ending_context=cloud.ending_context,
+            deleting=denied,
+            deleting_context=cloud.deleting_context,
             region="cn-hangzhou",
         )
         test = boot_test_image(image.image_id, OPTIONS, stuck, journal, confirm=lambda _: None)

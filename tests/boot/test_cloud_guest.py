@@ -65,8 +65,8 @@ def test_the_verdict_is_that_of_the_imported_disk(
             images=adapters.images(sandbox),
             instances=adapters.instances(sandbox),
             context=context,
-            ending=adapters.instances(sandbox),
-            ending_context=context,
+            deleting=adapters.instances(sandbox),
+            deleting_context=context,
             region="cn-hangzhou",
         )
         with open_journal(tmp_path / "journals", {"name": image_id}) as journal:

@@ -249,7 +249,7 @@ def test_each_fault_has_its_finding_and_no_other(rule: str, severity: Severity, 
 
 
 @each_row(("rule", "system"), [(rule, system) for rule, severity, system in CASES if severity is UNKNOWN])
-def test_an_unknown_finding_has_what_is_not_known(rule: str, system: GuestReport) -> None:
+def test_an_unknown_finding_names_the_unknown_fact(rule: str, system: GuestReport) -> None:
     """The message has what is not known, and the remedy how to find out."""
     finding = findings(report(guest=system))[rule]
     assert "not known" in finding.message or "Nothing is known" in finding.message

@@ -28,7 +28,7 @@ def test_a_secret_is_concealed(monkeypatch: pytest.MonkeyPatch) -> None:
     """By print, write and writelines. Other attributes are those of the stream."""
     for name, value in (("_secrets", set()), ("_ids", set()), ("_pattern", None)):
         monkeypatch.setattr(redact, name, value)
-    redact.learn("a-long-secret")
+    redact.register_secret("a-long-secret")
     inner = io.StringIO()
     stream = GuardedStream(inner)
     print("say a-long-secret", file=stream)

@@ -6,12 +6,12 @@ from typing import Any
 
 from aliyun_import.cloud.transport.answer import (
     Answer,
+    boolean,
     clock_difference,
     document_of,
+    integer,
     objects,
     retry_after_s,
-    truth,
-    whole,
 )
 from tests.rows import each_row
 
@@ -99,8 +99,8 @@ def test_a_missing_or_invalid_list_is_empty(found: Any) -> None:
 
 def test_invalid_numbers_and_booleans_are_none() -> None:
     """Negative and very long numbers, exponents and other digits are invalid."""
-    assert whole({"x": "-1"}, "x") is None
-    assert whole({"x": "1e3"}, "x") is None
-    assert truth({"x": "yes"}, "x") is None
-    assert whole({"x": "9" * 5000}, "x") is None
-    assert whole({"x": "\u0664"}, "x") is None
+    assert integer({"x": "-1"}, "x") is None
+    assert integer({"x": "1e3"}, "x") is None
+    assert boolean({"x": "yes"}, "x") is None
+    assert integer({"x": "9" * 5000}, "x") is None
+    assert integer({"x": "\u0664"}, "x") is None

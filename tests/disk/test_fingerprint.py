@@ -6,8 +6,8 @@ from pathlib import Path
 
 from aliyun_import.disk.disk import open_disk
 from aliyun_import.disk.fingerprint import (
+    Comparison,
     Fingerprint,
-    Likeness,
     decoded,
     held_by,
     holder_of,
@@ -31,23 +31,23 @@ not a mount
 
 def test_a_file_is_the_same_only_with_its_ctime() -> None:
     """All other fields can be equal after cp -p, touch -d, or a build with a fixed time."""
-    assert FILE.likeness(FILE) is Likeness.SAME
-    assert replace(FILE, ctime_ns=5).likeness(FILE) is Likeness.UNPROVEN
+    assert FILE.comparison(FILE) is Comparison.SAME
+    assert replace(FILE, ctime_ns=5).comparison(FILE) is Comparison.UNPROVEN
     for change in ({"mtime_ns": 9}, {"inode": 9}, {"device": 9}, {"size_bytes": 9}, {"sample": "cd" * 32}):
-        assert replace(FILE, **change).likeness(FILE) is Likeness.OTHER
+        assert replace(FILE, **change).comparison(FILE) is Comparison.OTHER
 
 
 def test_an_unknown_ctime_is_unproven() -> None:
     """A journal of an earlier version has no ctime."""
-    assert FILE.likeness(replace(FILE, ctime_ns=None)) is Likeness.UNPROVEN
-    assert replace(FILE, ctime_ns=None).likeness(replace(FILE, ctime_ns=None)) is Likeness.UNPROVEN
+    assert FILE.comparison(replace(FILE, ctime_ns=None)) is Comparison.UNPROVEN
+    assert replace(FILE, ctime_ns=None).comparison(replace(FILE, ctime_ns=None)) is Comparison.UNPROVEN
 
 
 def test_a_block_device_is_never_proven_the_same() -> None:
     """The times and numbers of its node are no evidence; only its sample can show another disk."""
-    assert BLOCK.likeness(BLOCK) is Likeness.UNPROVEN
-    assert replace(BLOCK, mtime_ns=9, device=9, inode=9).likeness(BLOCK) is Likeness.UNPROVEN
-    assert replace(BLOCK, sample="cd" * 32).likeness(BLOCK) is Likeness.OTHER
+    assert BLOCK.comparison(BLOCK) is Comparison.UNPROVEN
+    assert replace(BLOCK, mtime_ns=9, device=9, inode=9).comparison(BLOCK) is Comparison.UNPROVEN
+    assert replace(BLOCK, sample="cd" * 32).comparison(BLOCK) is Comparison.OTHER
 
 
 def test_an_encoded_fingerprint_can_be_decoded() -> None:
@@ -59,9 +59,9 @@ def test_an_encoded_fingerprint_can_be_decoded() -> None:
 
 def test_several_disks_are_as_alike_as_the_least_alike() -> None:
     """One other disk makes the result "other"."""
-    assert least([]) is Likeness.SAME
-    assert least([Likeness.SAME, Likeness.UNPROVEN]) is Likeness.UNPROVEN
-    assert least([Likeness.UNPROVEN, Likeness.OTHER, Likeness.SAME]) is Likeness.OTHER
+    assert least([]) is Comparison.SAME
+    assert least([Comparison.SAME, Comparison.UNPROVEN]) is Comparison.UNPROVEN
+    assert least([Comparison.UNPROVEN, Comparison.OTHER, Comparison.SAME]) is Comparison.OTHER
 
 
 def test_a_restored_modification_time_is_found_by_the_ctime(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_restored_modification_time_is_found_by_the_ctime(tmp_path: Path) -> N
             file.seek((5 << 20) + 4096 * 3)
             file.write(b"x")
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-        assert source.fingerprint().likeness(before) is Likeness.UNPROVEN
+        assert source.fingerprint().comparison(before) is Comparison.UNPROVEN
 
 
 @each_row(("device", "stored"), [("254:0", True), ("8:33", False), ("0:60", False), ("1:1", True)])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aliyun_import.disk.disk import open_disk
-from aliyun_import.disk.fingerprint import Extent, find_extents, holes_of, reason_to_distrust, spots_in
+from aliyun_import.disk.fingerprint import Extent, find_extents, holes_of, reason_to_distrust, sample_ranges
 from aliyun_import.limits import KIB, MIB
 
 SIZE = 16 * MIB
@@ -56,8 +56,8 @@ def test_holes_are_between_the_extents_and_are_sampled() -> None:
     """Both ends and the middle of a hole are sampled; of many holes only some are."""
     holes = holes_of(100 * KIB, (Extent(0, 10 * KIB), Extent(20 * KIB, 60 * KIB)))
     assert holes == [Extent(10 * KIB, 20 * KIB), Extent(60 * KIB, 100 * KIB)]
-    assert list(spots_in(holes[:1])) == [(10 * KIB, 4096), (13 * KIB, 4096), (16 * KIB, 4096)]
-    assert len(list(spots_in([Extent(at * MIB, at * MIB + 512) for at in range(10_000)]))) <= 128
+    assert list(sample_ranges(holes[:1])) == [(10 * KIB, 4096), (13 * KIB, 4096), (16 * KIB, 4096)]
+    assert len(list(sample_ranges([Extent(at * MIB, at * MIB + 512) for at in range(10_000)]))) <= 128
 
 
 def test_a_disk_with_data_in_a_hole_is_read_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

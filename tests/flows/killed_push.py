@@ -102,8 +102,8 @@ def push_once(job: dict[str, Any]) -> dict[str, Any]:
         images=killable.images,
         instances=killable.instances,
         context=context,
-        ending=killable.instances,
-        ending_context=context,
+        deleting=killable.instances,
+        deleting_context=context,
         region=request.region,
     )
     try:

@@ -64,8 +64,8 @@ class PushHost:
             images=services.images,
             instances=services.instances,
             context=context,
-            ending=services.instances,
-            ending_context=context,
+            deleting=services.instances,
+            deleting_context=context,
             region=self.request.region,
         )
         return push(

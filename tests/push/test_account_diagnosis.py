@@ -11,7 +11,7 @@ import pytest
 
 from aliyun_import.errors import AliyunImportError
 from aliyun_import.push.account_diagnosis import diagnose
-from aliyun_import.push.diagnosis import Diagnosis, Health, would_go_through
+from aliyun_import.push.diagnosis import Diagnosis, Health, exit_code_of
 from aliyun_import.role.spec import OSS_ROLE
 from aliyun_import.sandbox.core.state import Clock, Settings
 from aliyun_import.sandbox.oss.state import OssState
@@ -76,7 +76,7 @@ class Account:
     def predict(self, cloud: SandboxServices) -> bool | None:
         """Return the prediction, and assert that a push fails if it is False. None: the diagnosis does not know."""
         self.results = results = self.diagnosis(cloud)
-        if would_go_through(list(results.values())) == 0:
+        if exit_code_of(list(results.values())) == 0:
             return True
         if not any(one.health is Health.FAILS for one in results.values()):
             return None

@@ -173,7 +173,7 @@ def test_a_part_that_times_out_is_split(setup: UploadSetup) -> None:
     assert setup.store.content(uploaded.key) == content
     assert len(setup.store.sent_parts) == 4 * 2
     assert setup.store.timed_out <= 2, "the parts that were in flight"
-    assert len([noted for noted in setup.events_of(Noted) if "does not get through" in noted.message]) == 1
+    assert len([noted for noted in setup.events_of(Noted) if "failed repeatedly" in noted.message]) == 1
 
 
 def test_a_part_that_timed_out_does_not_block_its_worker(setup: UploadSetup) -> None:

@@ -16,8 +16,8 @@ from aliyun_import.cli.params import (
     OutputOptions,
     Seconds,
     complete_from,
-    gathered,
     option,
+    options_as_dataclass,
     output_options,
     panel,
 )
@@ -89,7 +89,7 @@ class BootTestOptions:
 )
 @click.argument("disks", nargs=-1, type=click.Path())
 @_options
-@gathered("boot", f"{__name__}:BootTestOptions", _boot_options)
+@options_as_dataclass("boot", f"{__name__}:BootTestOptions", _boot_options)
 @partial(output_options, verbose="Also write notes.")
 def check(
     disks: tuple[str, ...],

@@ -102,12 +102,14 @@ def cleanup(
             "removed": [_document(one) for one in result.removed],
             "other_buckets": list(result.other_buckets),
         }
-        aside = [] if result.leftovers else [_nothing(result)]
-        aside += [
+        stderr_text = [] if result.leftovers else [_nothing(result)]
+        stderr_text += [
             f"pushes from this machine used the bucket {other} too: list it with --bucket {other}"
             for other in result.other_buckets
         ]
-        context.renderer.outcome(Outcome(document=document, text=_text(result.leftovers), aside="\n".join(aside)))
+        context.renderer.outcome(
+            Outcome(document=document, text=_text(result.leftovers), stderr_text="\n".join(stderr_text))
+        )
 
 
 # Hidden: the name until November 2026. `command` in JSON is the name by which the command was called.

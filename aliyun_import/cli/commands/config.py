@@ -72,9 +72,9 @@ def _outcome(path: tuple[str, ...], profile: str | None) -> "Outcome":
     rows = [_row(context, one) for one in options]
     files = [str(path.absolute()) for path in reversed(settings_files())]
     text = table(("OPTION", "VALUE", "FROM"), [tuple(map(escaped, map(str, row.values()))) for row in rows])
-    aside = f"configuration files: {', '.join(files) or f'none ({NAME} here, or {user_file()})'}"
+    stderr_text = f"configuration files: {', '.join(files) or f'none ({NAME} here, or {user_file()})'}"
     document = {"command": "config show", "of": " ".join(path), "files": files, "settings": rows}
-    return Outcome(document=document, text=text, aside=aside)
+    return Outcome(document=document, text=text, stderr_text=stderr_text)
 
 
 def _command(path: tuple[str, ...]) -> Command:

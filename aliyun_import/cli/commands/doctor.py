@@ -46,11 +46,11 @@ def doctor(*, bucket: str | None, cloud: CloudOptions, output: OutputOptions) ->
     from aliyun_import import api
     from aliyun_import.cli.context import for_same_services
     from aliyun_import.cli.render.result import Outcome
-    from aliyun_import.push.diagnosis import would_go_through
+    from aliyun_import.push.diagnosis import exit_code_of
 
     with command_context(cloud, output) as context:
         results = api.diagnose(context.client, bucket=bucket, cancel=context.cancel)
-        code = would_go_through(list(results))
+        code = exit_code_of(list(results))
         document = {
             "command": "doctor",
             "region": context.client.region,

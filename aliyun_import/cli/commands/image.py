@@ -20,8 +20,8 @@ from aliyun_import.cli.params import (
     OutputOptions,
     Seconds,
     cloud_options,
-    gathered,
     option,
+    options_as_dataclass,
     output_options,
     panel,
 )
@@ -87,7 +87,7 @@ def image() -> None:
     ),
 )
 @click.argument("image_id", metavar="IMAGE")
-@gathered("options", "aliyun_import.boot.instance_choice:CloudBootOptions", _instance_options)
+@options_as_dataclass("options", "aliyun_import.boot.instance_choice:CloudBootOptions", _instance_options)
 @panel("Instance", YES)
 @panel(
     RARE,

@@ -26,8 +26,8 @@ from aliyun_import.cli.params import (
     Seconds,
     cloud_options,
     complete_from,
-    gathered,
     option,
+    options_as_dataclass,
     output_options,
     panel,
     parameter_options,
@@ -95,7 +95,7 @@ def image_options(function: Callback) -> Callback:
             panel=RARE,
         ),
     )
-    return gathered("image", f"{__name__}:ImageOptions", options)(function)
+    return options_as_dataclass("image", f"{__name__}:ImageOptions", options)(function)
 
 
 def transfer_options(function: Callback) -> Callback:
@@ -116,7 +116,7 @@ def transfer_options(function: Callback) -> Callback:
             show_default="no limit",
         ),
     )
-    return gathered("transfer", "aliyun_import.upload.context:TransferOptions", options)(function)
+    return options_as_dataclass("transfer", "aliyun_import.upload.context:TransferOptions", options)(function)
 
 
 def _negated(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
@@ -227,7 +227,7 @@ def push_options(function: Callback) -> Callback:
     def options(function: Callback) -> Callback:
         return panel(RARE, *_PUSH)(panel("Boot test", *PUSH_BOOT_TEST)(function))
 
-    return gathered("options", "aliyun_import.push.options:PushOptions", options)(function)
+    return options_as_dataclass("options", "aliyun_import.push.options:PushOptions", options)(function)
 
 
 @click.command(

@@ -56,12 +56,12 @@ def pushes(*, forget_finished: bool, state_dir: Path | None, output: OutputOptio
             "pushes": [_document(one) for one in left],
             "removed": [_document(one) for one in removed],
         }
-        aside = [f"removed {one.journal}" for one in removed]
+        stderr_text = [f"removed {one.journal}" for one in removed]
         unread = set(directory.glob("*.jsonl")) - {one.journal for one in known}
-        aside += [f"{path} is not read: it is damaged, or not a journal of a push" for path in sorted(unread)]
-        aside += [] if left else [f"no pushes in {directory}"]
+        stderr_text += [f"{path} is not read: it is damaged, or not a journal of a push" for path in sorted(unread)]
+        stderr_text += [] if left else [f"no pushes in {directory}"]
         text = table(head, [_row(escaped(one)) for one in left]) if left else ""
-        renderer.outcome(Outcome(document=document, text=text, aside="\n".join(aside)))
+        renderer.outcome(Outcome(document=document, text=text, stderr_text="\n".join(stderr_text)))
 
 
 def _document(one: "KnownPush") -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aliyun_import.cli.params import Bytes, Command, Group, Number, Seconds, gathered, option, panel
+from aliyun_import.cli.params import Bytes, Command, Group, Number, Seconds, option, options_as_dataclass, panel
 from aliyun_import.error_codes import ErrorCode
 from aliyun_import.errors import LocalStateError, UsageError
 from aliyun_import.limits import GIB
@@ -89,7 +89,7 @@ class AccountOptions:
         show_default="none",
     ),
 )
-@gathered("account_options", "aliyun_import.cli.commands.sandbox:AccountOptions", _account_options)
+@options_as_dataclass("account_options", "aliyun_import.cli.commands.sandbox:AccountOptions", _account_options)
 def serve(
     *,
     directory: Path | None,
@@ -131,7 +131,7 @@ def _show(environment: Mapping[str, str], url: str, more: str) -> None:
 @sandbox.command(cls=Command)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARGUMENT]...")
 @panel("Sandbox", _new_option)
-@gathered("account_options", "aliyun_import.cli.commands.sandbox:AccountOptions", _account_options)
+@options_as_dataclass("account_options", "aliyun_import.cli.commands.sandbox:AccountOptions", _account_options)
 @click.pass_context
 def run(
     context: click.Context, *, command: tuple[str, ...], directory: Path | None, account_options: AccountOptions

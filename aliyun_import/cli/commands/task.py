@@ -56,9 +56,9 @@ def list_(*, statuses: tuple[str, ...], limit: int | None, cloud: CloudOptions, 
         tasks = _with_names(api.list_tasks(context.client, statuses=statuses, cancel=context.cancel)[:limit])
         rows = [_row(one) for one in escaped(tasks)]
         text = table(("TASK", "STATUS", "IMAGE", "NAME", "CREATED", "FINISHED"), rows) if rows else ""
-        aside = "" if rows else f"no import tasks in {context.client.region}"
+        stderr_text = "" if rows else f"no import tasks in {context.client.region}"
         document = {"command": "task list", "region": context.client.region, "tasks": [asdict(one) for one in tasks]}
-        context.renderer.outcome(Outcome(document=document, text=text, aside=aside))
+        context.renderer.outcome(Outcome(document=document, text=text, stderr_text=stderr_text))
 
 
 @task.command(cls=Command)

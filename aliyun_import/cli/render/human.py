@@ -186,8 +186,8 @@ class HumanRenderer:
         if not self._verbosity.quiet:
             for label, text in outcome.summary:
                 self._print(f"  {label:<{STAGE_CHARS}} ", text)
-            if outcome.aside:
-                self._print("", outcome.aside, style="dim")
+            if outcome.stderr_text:
+                self._print("", outcome.stderr_text, style="dim")
         if outcome.text:
             text = outcome.text.rstrip("\n") + "\n"
             if outcome.is_marked and self._stdout.isatty():

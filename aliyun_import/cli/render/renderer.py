@@ -75,7 +75,7 @@ class PlainRenderer:
         """Write the result to stdout, after the summary."""
         if not self._verbosity.quiet:
             rows = columns(outcome.summary) if outcome.summary else []
-            self._stderr.write("".join(f"{line}\n" for line in (*rows, outcome.aside) if line))
+            self._stderr.write("".join(f"{line}\n" for line in (*rows, outcome.stderr_text) if line))
         if outcome.text:
             self._stdout.write(outcome.text.rstrip("\n") + "\n")
             self._stdout.flush()
@@ -163,7 +163,7 @@ class SafeRenderer:
             outcome = replace(
                 outcome,
                 text=escaped(outcome.text, lines=True),
-                aside=escaped(outcome.aside, lines=True),
+                stderr_text=escaped(outcome.stderr_text, lines=True),
                 summary=escaped(outcome.summary),
             )
         self._renderer.outcome(outcome)

@@ -16,13 +16,13 @@ class Result(TypedDict):
 class Outcome:
     """Result of a command: the JSON document for scripts, and the text on stdout for people.
 
-    `aside` (a remark, e.g. that a list is empty) and `summary` (rows of a label and a text) go to stderr. `is_marked`:
-    the lines of the text begin with marks of severities, by which a terminal colours them.
+    `stderr_text` (a remark, e.g. that a list is empty) and `summary` (rows of a label and a text) go to stderr.
+    `is_marked`: the lines of the text begin with marks of severities, by which a terminal colours them.
     """
 
     document: Mapping[str, Any]
     text: str
-    aside: str = ""
+    stderr_text: str = ""
     summary: tuple[tuple[str, str], ...] = ()
     is_marked: bool = False
     exit_code: int = 0

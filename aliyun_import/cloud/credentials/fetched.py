@@ -19,7 +19,7 @@ from aliyun_import.cloud.credentials.keys import Keys, Read, keys_of, refused, u
 from aliyun_import.cloud.transport.answer import Answer
 from aliyun_import.cloud.transport.http import HttpClient
 from aliyun_import.errors import AccessError, TransientError, UsageError
-from aliyun_import.redact import learn
+from aliyun_import.redact import register_secret
 
 # As in the vendor's library.
 _CONNECT_S, _WAIT_S = 5.0, 10.0
@@ -155,7 +155,7 @@ def with_keys(source: Read, role: AssumedRole) -> Read:
         from aliyun_import.cloud.transport.signing import signed
 
         keys = source()
-        learn(keys.secret, keys.token)
+        register_secret(keys.secret, keys.token)
         request = AssumeRoleRequest()
         for name, value in {**role.parameters(), "ExternalId": role.external_id}.items():
             if value:
@@ -180,7 +180,7 @@ def with_token(token_file: str, provider_arn: str, role: AssumedRole) -> Read:
         except (OSError, ValueError) as error:
             cause = getattr(error, "strerror", None) or "It is not text."
             raise refused(role.where, f"The file {token_file} can't be read: {cause}.") from error
-        learn(token)
+        register_secret(token)
         body = urlencode({**role.parameters(), "OIDCProviderArn": provider_arn, "OIDCToken": token}).encode()
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         query = urlencode({"Action": "AssumeRoleWithOIDC", **_VERSION, "Timestamp": moment})

@@ -18,7 +18,7 @@ from aliyun_import.cloud.credentials import fetched
 from aliyun_import.cloud.credentials.keys import Keys, Read, is_temporary, refused, unreachable
 from aliyun_import.cloud.transport.settings import log_fetch, silence_vendor_logs
 from aliyun_import.errors import AccessError, AliyunImportError
-from aliyun_import.redact import learn, learn_file, learn_id, redact
+from aliyun_import.redact import redact, register_file, register_key_id, register_secret
 
 # Texts before the body of an answer in the library's errors: "..., http_code: 400, result: {...", "failed ...: {...".
 _BODY = re.compile(r"(?s),?\s*(?:result|response)?:?\s*(?=\{)|,?\s*(?:result|response):\s*")
@@ -52,11 +52,11 @@ def learn_fields(fields: Mapping[str, Any]) -> None:
         if not isinstance(value, str):
             continue
         if "file" in name:  # oidc_token_file in JSON, oidc_token_file_path in INI; the path is no secret
-            learn_file(value)
+            register_file(value)
         elif "secret" in name or "token" in name or "password" in name or "bearer" in name:
-            learn(value)
+            register_secret(value)
         elif name == "access_key_id":
-            learn_id(value)
+            register_key_id(value)
 
 
 # The modes that the vendor's library handles, and all supported modes.
@@ -290,8 +290,8 @@ def _reader(make: Callable[[Any], Any], where: str) -> Read:
             answer.get_security_token() or None,
             expires_s if isinstance(expires_s, (int, float)) and expires_s > 0 else None,
         )
-        learn_id(keys.key_id)
-        learn(keys.secret, keys.token)
+        register_key_id(keys.key_id)
+        register_secret(keys.secret, keys.token)
         log_fetch(where, "fetched", time.monotonic() - begun_s)
         return keys
 

@@ -19,7 +19,7 @@ from aliyun_import.cloud.credentials import fetched, providers
 from aliyun_import.cloud.credentials.keys import KeyCache, Keys
 from aliyun_import.cloud.credentials.providers import FoundKeys, Skipped
 from aliyun_import.errors import AccessError
-from aliyun_import.redact import learn, learn_file, learn_id, learn_url
+from aliyun_import.redact import register_file, register_key_id, register_secret, register_url
 from aliyun_import.user_directories import VARIABLE_PREFIX
 
 Step = Callable[[], FoundKeys | Skipped]
@@ -86,8 +86,8 @@ class CredentialsSource:
 
 
 def _credentials(keys: Keys, where: str) -> Credentials:
-    learn_id(keys.key_id)
-    learn(keys.secret, keys.token)
+    register_key_id(keys.key_id)
+    register_secret(keys.secret, keys.token)
     for name, value in (("access key id", keys.key_id), ("secret", keys.secret), ("security token", keys.token or "-")):
         if not re.fullmatch(r"[!-~]+", value):
             raise AccessError(
@@ -134,7 +134,7 @@ def home_directory(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def _find(profile: str | None, environment: Mapping[str, str], home: Path, sts_url: str | None) -> FoundKeys:
-    _learn_environment(environment)
+    _register_secrets_of_environment(environment)
     if profile is not None:
         return providers.of_profile(profile, home=home, sts_url=sts_url)
     tried: list[str] = []
@@ -165,21 +165,21 @@ def _steps(*, environment: Mapping[str, str], home: Path, sts_url: str | None) -
     )
 
 
-def _learn_environment(environment: Mapping[str, str]) -> None:
+def _register_secrets_of_environment(environment: Mapping[str, str]) -> None:
     """Register the secrets of the environment before any error can be reported."""
     for name, value in environment.items():
         if name.lower().endswith("_proxy"):
-            learn_url(value)
+            register_url(value)
         if not name.startswith(_SECRET_PREFIXES) or name.startswith(VARIABLE_PREFIX):
             continue
         if name.endswith("TOKEN_FILE"):
-            learn_file(value)
+            register_file(value)
         elif name.endswith("_URI"):
-            learn_url(value)
+            register_url(value)
         elif name.endswith(("SECRET", "TOKEN", "PASSWORD")):
-            learn(value)
+            register_secret(value)
         elif name.endswith(("KEY_ID", "ACCESS_KEY")):
-            learn_id(value)
+            register_key_id(value)
 
 
 def _keys_in_environment(environment: Mapping[str, str]) -> FoundKeys | Skipped:

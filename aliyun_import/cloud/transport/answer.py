@@ -100,7 +100,7 @@ def text(fields: Fields, name: str) -> str:
     return "" if value is None else str(value)
 
 
-def word(fields: Fields, name: str) -> str:
+def single_word(fields: Fields, name: str) -> str:
     """Return a field that is one word, such as an id, without spaces, line ends and control characters."""
     return "".join(one for one in text(fields, name)[:200] if one.isprintable() and one != " ")
 
@@ -118,12 +118,12 @@ def objects(fields: Fields, outer: str, inner: str) -> tuple[Fields, ...]:
     return tuple(one for one in found if isinstance(one, Mapping)) if isinstance(found, list) else ()
 
 
-def whole(fields: Fields, name: str) -> int | None:
+def integer(fields: Fields, name: str) -> int | None:
     """Return a field as a whole number ("40%", "60", 60); None if it is not one."""
     match = re.fullmatch(r"\s*([0-9]{1,18})(?:\.[0-9]+)?\s*%?\s*", text(fields, name))
     return int(match[1]) if match else None
 
 
-def truth(fields: Fields, name: str) -> bool | None:
+def boolean(fields: Fields, name: str) -> bool | None:
     """Return a field as a truth value (true, "True", "false"); None if it is not one."""
     return {"true": True, "false": False}.get(text(fields, name).strip().lower())

@@ -203,7 +203,7 @@ class BlobStore:
         self._run_id = secrets.token_hex(8)
         self._numbers = itertools.count(1)
         directory.mkdir(parents=True, exist_ok=True)
-        directory.chmod(0o700)  # also of an existing directory, which may have been created with another umask
+        directory.chmod(0o700)  # also changes an existing directory, created perhaps with another umask
 
     def content(self, segments: Iterable[tuple[str | None, int, int]]) -> Content:
         """Return a content from the result of `Content.to_json`."""

@@ -285,7 +285,7 @@ class Scheduler:
             self._piece_bytes = PIECE_BYTES
             events = (
                 Noted(
-                    message=f"Part {task.part.number} does not get through: parts are split into "
+                    message=f"Part {task.part.number} failed repeatedly: parts are split into "
                     f"{size(PIECE_BYTES)} from here on."
                 ),
             )

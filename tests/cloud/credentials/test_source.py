@@ -14,7 +14,7 @@ import pytest
 
 from aliyun_import.cloud.credentials.source import Credentials, load_credentials, region_of_profile
 from aliyun_import.errors import AccessError
-from aliyun_import.redact import conceal
+from aliyun_import.redact import remove_secrets
 from tests.cloud import servers
 from tests.rows import each_row
 
@@ -180,7 +180,7 @@ def test_the_text_of_a_token_file_is_concealed_and_its_path_is_not(form: str, tm
         environment["ALIBABA_CLOUD_CREDENTIALS_FILE"] = str(path)
     with suppress(AccessError):
         load_credentials(environment=environment, home=tmp_path)
-    assert conceal(f"{tmp_path} {token} {token.read_text()}") == f"{tmp_path} {token} ***"
+    assert remove_secrets(f"{tmp_path} {token} {token.read_text()}") == f"{tmp_path} {token} ***"
 
 
 def test_a_renewed_profile_is_read_by_renew(tmp_path: Path) -> None:

@@ -26,14 +26,14 @@ def read_network(tree: Tree, cloud_init: CloudInit | None = None, arguments: str
 
     Settings in files that cloud-init writes again on each instance are ignored.
     """
-    facts = Facts(by_manager=is_enabled(tree, "NetworkManager.service") is True)
+    facts = Facts(uses_network_manager=is_enabled(tree, "NetworkManager.service") is True)
     read_ifupdown(tree, facts)
     read_ifcfg(tree, facts)
     read_netplan(tree, facts)
     if is_enabled(tree, "systemd-networkd.service"):
         read_networkd(tree, facts)
     read_links(tree, facts)
-    if facts.by_manager:
+    if facts.uses_network_manager:
         read_network_manager(tree, facts)
     read_small_tools(tree, facts, enabled_units(tree))
     read_rules(tree, facts)
@@ -42,20 +42,20 @@ def read_network(tree: Tree, cloud_init: CloudInit | None = None, arguments: str
     if re.search(r"(^|\s)ip=(dhcp|on|any|[^\s:]+:dhcp)(\s|$)", arguments):
         facts.dhcp.append(Evidence(what="ip=dhcp", where="the kernel's arguments"))
         facts.any_card = True
-    any_card = facts.any_card or (facts.by_manager and makes_profiles(tree, facts))
+    any_card = facts.any_card or (facts.uses_network_manager and makes_profiles(tree, facts))
     if not writes_network(cloud_init):
         facts.written_by_cloud_init.clear()
-    manager = Evidence(what="NetworkManager", where="NetworkManager.service") if facts.by_manager else None
+    manager = Evidence(what="NetworkManager", where="NetworkManager.service") if facts.uses_network_manager else None
     return Network(
         dhcp=tuple(facts.dhcp),
-        static=facts.of_the_image(facts.static),
-        static_ipv6=facts.of_the_image(facts.static_ipv6),
-        bound=facts.of_the_image(facts.bound),
-        renamed=facts.of_the_image(facts.renamed),
-        names=() if facts.any_card or facts.kernel_names else facts.of_the_image(facts.names),
-        kernel_names=() if any_card else facts.of_the_image(facts.kernel_names),
+        static=facts.without_cloud_init_files(facts.static),
+        static_ipv6=facts.without_cloud_init_files(facts.static_ipv6),
+        bound=facts.without_cloud_init_files(facts.bound),
+        renamed=facts.without_cloud_init_files(facts.renamed),
+        names=() if facts.any_card or facts.kernel_names else facts.without_cloud_init_files(facts.names),
+        kernel_names=() if any_card else facts.without_cloud_init_files(facts.kernel_names),
         names_by_place=read_naming(tree, facts, arguments),
-        cards=facts.of_the_image(list(facts.cards.values())),
+        cards=facts.without_cloud_init_files(list(facts.cards.values())),
         manager=manager,
         has_dhcp_client=not _is_ifupdown(facts) or has_dhcp_client(tree),
     )

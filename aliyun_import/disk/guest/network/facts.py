@@ -26,9 +26,9 @@ _HEAD_CHARS = 500
 
 @dataclass(slots=True)
 class Facts:
-    """The facts while they are collected. `by_manager`: NetworkManager is enabled."""
+    """The facts while they are collected. `uses_network_manager`: NetworkManager is enabled."""
 
-    by_manager: bool
+    uses_network_manager: bool
     dhcp: list[Evidence] = field(default_factory=list)
     static: list[Evidence] = field(default_factory=list)
     static_ipv6: list[Evidence] = field(default_factory=list)
@@ -64,7 +64,7 @@ class Facts:
         elif dhcp:
             self.any_card = True
 
-    def of_the_image(self, found: list[Evidence]) -> tuple[Evidence, ...]:
+    def without_cloud_init_files(self, found: list[Evidence]) -> tuple[Evidence, ...]:
         """Return the evidence that is not from files that cloud-init writes again on each instance."""
         return tuple(one for one in found if one.where.rsplit(":", 1)[0] not in self.written_by_cloud_init)
 

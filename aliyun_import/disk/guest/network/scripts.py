@@ -112,7 +112,7 @@ def _ifcfg_file(tree: Tree, path: str, suffix: str, facts: Facts) -> None:
         "manual",
     )
     dhcp = starts and named.get("BOOTPROTO") in _IFCFG_DHCP
-    waits = starts and "." not in suffix and not facts.by_manager
+    waits = starts and "." not in suffix and not facts.uses_network_manager
     for key, (value, evidence) in values.items():
         if key == "BOOTPROTO" and dhcp:
             facts.dhcp.append(evidence)
