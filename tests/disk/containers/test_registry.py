@@ -155,6 +155,22 @@ def test_the_upload_of_a_new_format_is_the_disk_in_it(
     assert list((tmp_path / "work").iterdir()) == []
 
 
+def test_a_compressed_container_with_a_parent_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parent is not in the compressed file, and a file of the work directory is not taken for it."""
+    child = replace(NEW, open=lambda own, file, source: replace(_open_new(own, file, source), parents=("base.new",)))
+    monkeypatch.setattr(registry, "FORMATS", (child, *registry.FORMATS))
+    monkeypatch.setattr(convert, "inspect_disk", _inspect)
+    path = tmp_path / "disk.new.gz"
+    path.write_bytes(gzip.compress(NEW_FILE))
+    with (
+        pytest.raises(DiskError, match="whose parent is not in it") as caught,
+        convert.prepare(path, _inspect(path), work_dir=tmp_path / "work", emit=ignore),
+    ):
+        pass
+    assert "into the directory of the parent" in (caught.value.remedy or "")
+    assert list((tmp_path / "work").iterdir()) == []
+
+
 def test_a_rewritten_container_without_a_readable_disk_is_never_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
