@@ -168,7 +168,7 @@ def wait(
     Raises ImportFailed with the reason of the service, StillRunning after `timeout_s` (the import continues),
     Interrupted when `cancel` is set, and RefusedError "task-unknown".
     """
-    require_in_range("timeout_s", timeout_s, 0)
+    require_in_range("timeout_s", converted("timeout_s", timeout_s, float | None), 0)
     context = system_context(emit=on_event, cancel=cancel)
     images = _services(client, context).images
     known = tasks.show_task(images, task_id, region=client.region).task

@@ -67,9 +67,9 @@ def from_environment(
     profile: str | None = None,
     endpoint_url: str | None = None,
     oss_endpoint: str | None = None,
-    oss_cname: bool = False,
+    oss_cname: bool | None = None,
     oss_endpoint_type: str | None = None,
-    insecure: bool = False,
+    insecure: bool | None = None,
     command_options: tuple[str, ...] = (),
     environment: Mapping[str, str] = os.environ,
     home: Path | None = None,
@@ -85,8 +85,9 @@ def from_environment(
     def setting(value: str | None, name: str) -> str | None:
         return value or environment.get(f"{VARIABLE_PREFIX}{name}") or None
 
-    def flag(value: bool, name: str) -> bool:
-        return value or _flag(f"{VARIABLE_PREFIX}{name}", environment.get(f"{VARIABLE_PREFIX}{name}", ""))
+    def flag(value: bool | None, name: str) -> bool:
+        variable = f"{VARIABLE_PREFIX}{name}"
+        return _flag(variable, environment.get(variable, "")) if value is None else value
 
     profile, oss_endpoint = setting(profile, "PROFILE"), setting(oss_endpoint, "OSS_ENDPOINT")
     oss_cname, insecure = flag(oss_cname, "OSS_CNAME"), flag(insecure, "INSECURE")

@@ -128,6 +128,13 @@ def test_a_value_without_a_meaning_is_refused_at_construction(
     assert not wrong
 
 
+@pytest.mark.parametrize("timeout_s", [-1, math.nan, "60"])
+def test_wait_refuses_an_invalid_timeout(timeout_s: Any) -> None:
+    """Without a client nothing can be sent."""
+    client: Any = None
+    assert not accepted(lambda: aliyun_import.wait(client, "t-1", timeout_s=timeout_s))
+
+
 @pytest.mark.parametrize("given", [{}, {"bucket": "a-bucket"}, {"key": "disk.raw"}])
 def test_a_disk_needs_a_path_or_an_object(given: dict[str, str]) -> None:
     """A bucket or a key alone names nothing."""
@@ -156,6 +163,8 @@ def test_from_environment_reads_flags_as_the_command_line_does(text: str, expect
     environment |= {"ALIYUN_IMPORT_OSS_CNAME": text, "ALIYUN_IMPORT_INSECURE": text}
     config = from_environment(environment=environment, home=tmp_path)
     assert (config.oss_cname, config.insecure) == (expected, expected)
+    given = from_environment(environment=environment, home=tmp_path, oss_cname=False, insecure=False)
+    assert (given.oss_cname, given.insecure) == (False, False)
 
 
 def test_from_environment_refuses_a_flag_that_is_neither_true_nor_false(tmp_path: Path) -> None:
