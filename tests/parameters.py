@@ -27,9 +27,9 @@ LEGACY = frozenset({"OwnerId", "ResourceOwnerAccount", "ResourceOwnerId"})
 
 
 def documented_fields() -> dict[str, Any]:
-    """Return the values by the fields of ImportParameters."""
+    """Return the values by the fields of ImportParameters, in the types of the fields."""
     fields: dict[str, Any] = {}
     for one in parameters():
-        value = DOCUMENTED[one.api]
+        value = DOCUMENTED.get(one.api)
         fields[one.name] = next((choice for choice in one.choices if choice == value), value)
     return fields

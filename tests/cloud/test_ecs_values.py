@@ -34,7 +34,7 @@ WHOLE = ImportCall(
 
 def test_the_tests_have_a_value_of_every_parameter() -> None:
     """A parameter without a row in tests/parameters.py is named here."""
-    assert {one.api for one in parameters()} == set(DOCUMENTED)
+    assert {one.api for one in parameters()} == set(DOCUMENTED), "give it a value in tests/parameters.py"
 
 
 def test_parameters_have_their_documented_names_and_values() -> None:

@@ -218,9 +218,8 @@ def elf(machine: int = 62, *, interpreter: str = "") -> bytes:
     return head.ljust(64, b"\0") + empty + struct.pack("<IIQQQQQQ", 3, 4, 176, 176, 176, len(name), len(name), 1) + name
 
 
-def _linux(version: str) -> Tree:
-    """Return the common files: a shell, modules, accounts, an SSH server, and an fstab by UUID."""
-    dep = "".join(f"{path}:\n" for path in module_paths(DRIVERS))
+def every_linux() -> Tree:
+    """Return the files that each Linux of the tests has: merged directories, accounts, an SSH server, no identity."""
     return {
         "/bin": Link("usr/bin"),
         "/sbin": Link("usr/sbin"),
@@ -229,10 +228,17 @@ def _linux(version: str) -> Tree:
         "/usr/bin/dash": elf(),
         "/usr/bin/passwd": elf(),
         "/usr/sbin/sshd": elf(),
-        "/usr/lib/systemd/systemd": elf(),
         "/etc/passwd": b"root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1::/:/usr/sbin/nologin\n",
         "/etc/shadow": b"root:*:19000:0:99999:7:::\n",
         "/etc/machine-id": b"",
+    }
+
+
+def _linux(version: str) -> Tree:
+    """Return what the guests of fixtures/ share: besides the files of every Linux, modules and an fstab by UUID."""
+    dep = "".join(f"{path}:\n" for path in module_paths(DRIVERS))
+    return every_linux() | {
+        "/usr/lib/systemd/systemd": elf(),
         "/etc/ssh/sshd_config": b"Include /etc/ssh/sshd_config.d/*.conf\n#PermitRootLogin no\nUsePAM yes\n",
         "/etc/ssh/sshd_config.d/10-own.conf": b"PasswordAuthentication no\n",
         "/etc/fstab": f"# <file system>\nUUID={ROOT_UUID} / ext4 errors=remount-ro 0 1\n".encode(),

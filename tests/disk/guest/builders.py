@@ -18,7 +18,7 @@ from aliyun_import.model.request import DiskFormat
 from tests.disk import build
 from tests.disk.build import BIOS_BOOT, ESP, LINUX, MIB, Part
 from tests.disk.memory import MemoryFiles
-from tests.disk.trees import DRIVERS, Link, Tree, cpio, elf, initramfs, module_paths
+from tests.disk.trees import DRIVERS, Link, Tree, cpio, elf, every_linux, initramfs, module_paths
 
 ROOT_UUID = "11111111-2222-4333-8444-5555555555aa"
 BOOT_UUID = "11111111-2222-4333-8444-5555555555bb"
@@ -103,11 +103,8 @@ def system(release: str, *, version: str = "6.6.30", modules: str = "/usr/lib/mo
            builtin: Sequence[str] = ()) -> Files:  # fmt: skip
     """Return a root file system without a kernel, a boot loader and a network configuration."""
     dep = "".join(f"{path}:\n" for path in module_paths(name for name in DRIVERS if name not in builtin))
-    tree: Files = {
-        "/bin": Link("usr/bin"), "/sbin": Link("usr/sbin"), "/lib": Link("usr/lib"), "/usr/bin/sh": elf(),
-        "/usr/sbin/init": elf(),
-        "/usr/bin/passwd": elf(), "/usr/sbin/sshd": elf(), "/etc/passwd": b"root:x:0:0:root:/root:/bin/sh\n",
-        "/etc/shadow": b"root:*:19000::::::\n", "/etc/os-release": release.encode(), "/etc/machine-id": b"",
+    tree: Files = every_linux() | {
+        "/usr/sbin/init": elf(), "/etc/os-release": release.encode(),
         "/usr/bin/cloud-init": b"#!", "/usr/bin/growpart": b"#!",
         "/etc/cloud/cloud.cfg": b"datasource_list: [AliYun]\nnetwork: {config: disabled}\n",
         "/etc/fstab": f"UUID={ROOT_UUID} / ext4 defaults 0 1\n".encode(),

@@ -35,7 +35,7 @@ from tests.disk.guest.builders import (
     unified,
 )
 from tests.disk.guest.test_kernels import ZSTD, lz4_frame
-from tests.disk.trees import Link, cpio, elf, module_paths
+from tests.disk.trees import Link, cpio, elf, every_linux, module_paths
 from tests.rows import each_row
 
 XZ = partial(lzma.compress, preset=0)
@@ -174,7 +174,7 @@ COREOS_ROOT: Files = {
     "/etc/os-release": Link("../usr/lib/os-release"),
     "/usr/.k": b"",
     "/bin": Link("usr/bin"),
-    "/etc/passwd": b"root:x:0:0\n",
+    **{path: content for path, content in every_linux().items() if path.startswith("/etc/")},
 }
 # Names of network interfaces: predictable ones of systemd, or those of the kernel.
 RULES, LIBRARY = "/etc/udev/rules.d", "/usr/lib/udev/rules.d"
