@@ -11,7 +11,8 @@ from aliyun_import.journal import Journal
 from aliyun_import.model.image import PUSH_ID_TAG, Image
 from aliyun_import.model.objects import UploadedObject, object_url
 from aliyun_import.model.request import ImportRequest
-from aliyun_import.push.options import PushRun
+from aliyun_import.push.options import Kept, PushRun
+from aliyun_import.push.retention import apply_retention
 from aliyun_import.push.stages import upload_request
 from aliyun_import.push.state import PushState
 from aliyun_import.services import ObjectStore
@@ -31,8 +32,11 @@ def finish_image(request: ImportRequest, image: Image, state: PushState, run: Pu
 
 def cleanup_stage(
     request: ImportRequest, image: Image, state: PushState, account: AccountState, run: PushRun, journal: Journal
-) -> tuple[Image, tuple[str, ...]]:
-    """Give the image its name, and delete the staging objects; return the image and the URLs that remain."""
+) -> tuple[Image, tuple[str, ...], Kept]:
+    """Give the image its name, delete the staging objects, and apply --keep-last.
+
+    Return the image, the URLs of the objects of this push that remain, and what stays of this image name.
+    """
     with run.context.stage("finish") as stage:
         if run.options.replace:
             image = replace_image(
@@ -48,13 +52,13 @@ def cleanup_stage(
         _delete_failed_images(image, state, run)
         store = run.services.store(account.bucket) if account.bucket else None
         left = _remove_staging(state, run, journal, store)
+        journal.write("finished", image_id=image.image_id)
+        kept = _retain(request, image, run, store)
         if not state.objects:  # the import was found, without its journal
             left = _found_staging(request, run, store)
         removed = sum(one.made_by_us for one in state.objects)
-        kept = _kept(request, run, store) if run.options.transfer.keep_object else ""
-        stage.detail = f"left in OSS: {', '.join(left)}{kept}" if left else _cleaned(removed)
-    journal.write("finished", image_id=image.image_id)
-    return image, left
+        stage.detail = f"left in OSS: {', '.join(left)}{_kept_in_all(request, kept)}" if left else _cleaned(removed)
+    return image, left, kept
 
 
 def _with_boot_mode(request: ImportRequest, image: Image, run: PushRun) -> Image:
@@ -121,20 +125,20 @@ def _cleaned(removed: int) -> str:
     return f"{objects} removed, nothing is left in OSS" if removed else "nothing is left in OSS"
 
 
-def _kept(request: ImportRequest, run: PushRun, store: ObjectStore | None) -> str:
+def _retain(request: ImportRequest, image: Image, run: PushRun, store: ObjectStore | None) -> Kept:
+    """Apply --keep-last; return what stays of this image name."""
+    if not run.options.replace and not run.options.transfer.keep_object:
+        return Kept()
+    local = [index for index, disk in enumerate(request.disks) if disk.path]
+    stems = [upload_request(request, run.options, index).key_stem for index in local]
+    return apply_retention(run, image, store=store, stems=stems)
+
+
+def _kept_in_all(request: ImportRequest, kept: Kept) -> str:
     """Return number and total size of the kept objects of this image name; each push with --keep-object adds one."""
-    sizes: list[int] = []
-    for index, disk in enumerate(request.disks):
-        if disk.path is None or store is None:
-            continue
-        try:
-            there = store.list_objects(f"{upload_request(request, run.options, index).key_stem}-")
-        except AliyunImportError:  # the image exists, and that is the result
-            return ""
-        sizes += [one.size_bytes for one in there if not one.key.endswith(SUFFIX)]
-    if len(sizes) < 2:
+    if len(kept.objects) < 2:
         return ""
-    return f"; objects of {request.name} kept in all: {len(sizes)}, {size(sum(sizes))}"
+    return f"; objects of {request.name} kept in all: {len(kept.objects)}, {size(kept.object_bytes)}"
 
 
 def _found_staging(request: ImportRequest, run: PushRun, store: ObjectStore | None) -> tuple[str, ...]:

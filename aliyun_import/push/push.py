@@ -8,7 +8,7 @@
     import     ImportImage, its token in the journal before the call
     wait       until the image is usable, or failed with its reason
     boot       an instance of the image (--boot-test cloud)
-    finish     names exchanged (--replace), staging objects deleted
+    finish     names exchanged (--replace), staging objects deleted, --keep-last applied
 
 Each stage takes the results of those before it and returns its own. Every step that costs or creates something writes
 its intent to the journal first, and checks for its own traces before it acts: a push that is killed at any instant and
@@ -53,14 +53,12 @@ from aliyun_import.push.earlier import (
     with_holder,
 )
 from aliyun_import.push.inspect_stage import SentDisks, inspect_stage
-from aliyun_import.push.options import Kept, PushOptions, PushResult, PushRun
-from aliyun_import.push.retention import apply_retention
+from aliyun_import.push.options import PushOptions, PushResult, PushRun
 from aliyun_import.push.stages import (
     continue_import,
     dry_run_stage,
     import_stage,
     role_stage,
-    upload_request,
     upload_stage,
     wait_stage,
 )
@@ -171,20 +169,9 @@ def _run_stages(disks: SentDisks, account: AccountState, run: PushRun, journal: 
     image = wait_stage(active.request, state, run, journal)
     image = finish_image(active.request, image, state, run, journal)
     cloud_tested = image_boot_stage(active.request, image, run, journal, account_id=account_id, offer=offer)
-    image, left = cleanup_stage(active.request, image, state, account, run, journal)
-    kept = _kept(active.request, image, account, run)
+    image, left, kept = cleanup_stage(active.request, image, state, account, run, journal)
     result = replace(_result(active.request, state, image), left_over=left, kept=kept)
     return replace(result, boot_test=tested, cloud_boot_test=cloud_tested)
-
-
-def _kept(request: ImportRequest, image: Image, account: AccountState, run: PushRun) -> Kept:
-    """Apply --keep-last; return what stays of this image name."""
-    local = [index for index, disk in enumerate(request.disks) if disk.path]
-    stems = [upload_request(request, run.options, index).key_stem for index in local]
-    if not run.options.replace and not run.options.transfer.keep_object:
-        return Kept()
-    store = run.services.store(account.bucket) if account.bucket else None
-    return apply_retention(run, image, store=store, stems=stems)
 
 
 def _already_there(initial: InitialState, image: Image) -> PushResult:

@@ -428,7 +428,7 @@ def test_the_journal_of_another_push_is_refused(host: PushHost) -> None:
 
 
 def test_the_number_and_size_of_kept_objects_are_reported(host: PushHost) -> None:
-    """Each push with --keep-object keeps an object of the size of the disk."""
+    """Each push with --keep-object keeps an object of the size of the disk; those beyond --keep-last do not count."""
     keep = TransferOptions(keep_object=True)
     host.push(transfer=keep)
     assert "kept in all" not in host.details("finish")[0]
@@ -437,6 +437,16 @@ def test_the_number_and_size_of_kept_objects_are_reported(host: PushHost) -> Non
     write_small_disk(disk, seed=2)
     host.push(transfer=keep, replace="rename")
     assert "objects of web kept in all: 2, 2 MiB" in host.details("finish")[0]
+    write_small_disk(disk, seed=3)
+    host.sandbox.clock.advance(2)
+    result = host.push(transfer=keep, replace="rename", keep_last=2)
+    assert len(result.kept.objects) == 2
+    assert "objects of web kept in all: 2, 2 MiB" in host.details("finish")[0]
+    write_small_disk(disk, seed=4)
+    host.sandbox.clock.advance(2)
+    result = host.push(transfer=keep, replace="rename", keep_last=1)
+    assert len(result.kept.objects) == 1
+    assert "kept in all" not in host.details("finish")[0]
 
 
 def test_nothing_is_created_if_the_local_state_is_not_writable(host: PushHost) -> None:
