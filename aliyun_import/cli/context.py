@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aliyun_import.cli.params import CloudOptions, OutputOptions
+from aliyun_import.cli.settings import TARGET_OPTIONS
 from aliyun_import.errors import AliyunImportError
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from aliyun_import.events import Event
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# Options that select the services and the journals. --sandbox excludes them: it has its own.
-TARGET_OPTIONS = ("profile", "endpoint_url", "insecure", "oss_endpoint", "oss_cname", "oss_endpoint_type", "state_dir")
 # Options that a printed follow-up command repeats, so that it reaches the same services.
 REPEATED_OPTIONS = ("region", "bucket", *TARGET_OPTIONS)
 

@@ -237,6 +237,11 @@ class OneOf(click.Choice[str]):
         del param, ctx
         return f"[{'|'.join(self._members)}]"
 
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:  # noqa: ANN401
+        """Return the message on another value, with the choices as in the help."""
+        del ctx
+        return f"{value!r} is not one of {', '.join(map(repr, self._members))}."
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401
         """Return the choice."""
         return self._members[str(super().convert(value, param, ctx))]
@@ -311,7 +316,7 @@ _SERVICES = (
     option(
         "--region",
         help="Region, e.g. cn-hangzhou.",
-        show_default="that of the profile",
+        show_default="ALIBABA_CLOUD_REGION_ID, then that of the profile",
         panel=COMMON,
         shell_complete=complete_from("regions"),
     ),
@@ -324,7 +329,7 @@ _SERVICES = (
     ),
     option(
         "--endpoint-url",
-        help="URL that replaces the endpoints of OSS, ECS, RAM and STS, e.g. that of `sandbox serve`.",
+        help="URL that replaces the endpoints of OSS, ECS, RAM, STS and VPC, e.g. that of `sandbox serve`.",
         show_default="endpoints of the region",
     ),
     option(

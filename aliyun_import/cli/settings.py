@@ -27,6 +27,21 @@ from aliyun_import.user_directories import SERVICES, VARIABLE_PREFIX, config_dir
 
 NAME = "aliyun-import.toml"
 _PROFILES = "profiles"
+# Parameters that select the services and the journals. --sandbox excludes them: it has its own.
+TARGET_OPTIONS = ("profile", "endpoint_url", "insecure", "oss_endpoint", "oss_cname", "oss_endpoint_type", "state_dir")
+# Parameters that also depend on the account: the region, and what exists in it. A new sandbox has none of these.
+ACCOUNT_OPTIONS = (
+    "region",
+    "bucket",
+    "base_key",
+    "role_name",
+    "vswitch_id",
+    "security_group_id",
+    "resource_group",
+    "storage_location_arn",
+)
+# Key in the meta of a click context: parameters that are read from the command line only.
+_COMMAND_LINE_ONLY = "aliyun_import.command_line_only"
 # Variables that are read by other means than an option.
 _OTHER_VARIABLES = {f"{VARIABLE_PREFIX}ENDPOINT_URL_{service}" for service in SERVICES}
 
@@ -41,6 +56,10 @@ class EnvironmentOption(click.Option):
             long_form = next(name for name in self.opts if name.startswith("--"))
             self.envvar = VARIABLE_PREFIX + long_form.removeprefix("--").replace("-", "_").upper()
 
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """Return the value of the variable, None if it is not set or `ignore_cloud_settings` excludes it."""
+        return None if self.name in ctx.meta.get(_COMMAND_LINE_ONLY, ()) else super().resolve_envvar_value(ctx)
+
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """Return the option and its help, which ends in its default and its variable."""
         record = super().get_help_record(ctx)
@@ -54,6 +73,15 @@ class EnvironmentOption(click.Option):
         if isinstance(self.show_default, str):
             return self.show_default
         return str(self.default) if self.show_default and self.default is not None else ""
+
+
+def ignore_cloud_settings(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
+    """Ignore variables and files for the parameters of a cloud and an account; a callback of the eager --sandbox."""
+    del param
+    if value:
+        ctx.meta[_COMMAND_LINE_ONLY] = ignored = (*TARGET_OPTIONS, *ACCOUNT_OPTIONS)
+        ctx.default_map = {name: one for name, one in (ctx.default_map or {}).items() if name not in ignored}
+    return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,25 @@ import click
 import click.testing
 import pytest
 
-from aliyun_import.cli.commands.push import ImageOptions, data_disk, request_of
+from aliyun_import.cli.commands.push import ImageOptions, data_disk, push, request_of
 from aliyun_import.cli.main import ALIASES, COMMANDS, app
 from aliyun_import.cli.params import Bytes, Gib, KeyValue, Seconds
 from aliyun_import.cli.settings import EnvironmentOption
 from aliyun_import.errors import UsageError
 from aliyun_import.model.request import ImportParameters
 from tests.rows import each_row
+
+OBJECT = "oss://a-bucket/disk.raw"
+SYSTEM_UPLOAD = (["--key", "z.raw"], ["--base", "another.raw"])
+UPLOAD = (
+    *SYSTEM_UPLOAD,
+    ["--bucket", "another-bucket"],
+    ["--jobs", "3"],
+    ["--limit-rate", "1M"],
+    ["--send-zeros"],
+    ["--keep-object"],
+    ["--work-dir", "/tmp"],
+)
 
 
 @each_row(
@@ -111,6 +123,70 @@ def test_an_unsupported_source_has_its_own_error(disk: str, message: str) -> Non
     """Standard input and URLs of other services are not reported as missing files."""
     with pytest.raises(click.UsageError, match=message):
         request_of(disk, ImageOptions(), ImportParameters(), region="cn-hangzhou")
+
+
+@each_row(("text", "expected"), [("40", 40), ("40g", 40), ("40GiB", 40), ("1T", 1024)])
+def test_the_size_of_a_data_disk_is_read_like_disk_size(text: str, expected: int) -> None:
+    """Units and lower case included."""
+    assert data_disk(f"d.raw,size={text}").size_gib == expected
+
+
+@each_row("text", ["d.raw,size=40960M", "d.raw,size=", f"d.raw,size={'9' * 5000}", "d.raw,format=ISO"])
+def test_an_invalid_value_of_a_data_disk_is_refused(text: str) -> None:
+    """It is a usage error with the form of a data disk."""
+    with pytest.raises(UsageError) as caught:
+        data_disk(text)
+    assert caught.value.code == "data-disk-malformed"
+
+
+@each_row(
+    "options",
+    [
+        *([OBJECT, *option] for option in UPLOAD),
+        *([OBJECT, "--data-disk", OBJECT, *option] for option in UPLOAD),
+        *([OBJECT, "--data-disk", "d.raw", *option] for option in SYSTEM_UPLOAD),
+        ["d.raw", "--no-wait", "--timeout", "1h"],
+        ["d.raw", "--no-wait", "--cancel-on-interrupt"],
+        ["d.raw", "--no-wait", "--keep-object", "--keep-last", "1"],
+        ["d.raw", "--keep-last", "1"],
+        ["d.raw", "--oss-endpoint", "https://disks.example.com", "--oss-endpoint-type", "internal"],
+        ["d.raw", "--endpoint-url", "http://127.0.0.1:9", "--oss-endpoint-type", "internal"],
+    ],
+)
+def test_an_option_without_effect_is_refused(options: list[str]) -> None:
+    """The error names the last option that has none, or the one that excludes it."""
+    ran = click.testing.CliRunner().invoke(app, ["push", *options, "--region", "cn-hangzhou"])
+    assert ran.exit_code == 2, ran.output
+    assert "has no effect with" in ran.output
+    assert any(word in ran.output for word in options if word.startswith("--"))
+
+
+@each_row("options", [[OBJECT, "--data-disk", "d.raw", *option] for option in UPLOAD if option not in SYSTEM_UPLOAD])
+def test_an_option_of_the_upload_has_effect_with_one_local_disk(options: list[str]) -> None:
+    """The data disk is uploaded, so that the push begins; this disk does not exist."""
+    ran = click.testing.CliRunner().invoke(app, ["push", *options, "--sandbox", "-q"])
+    assert "has no effect" not in ran.output + str(ran.exception)
+
+
+def test_an_option_without_effect_is_ignored_in_the_environment() -> None:
+    """The push continues, here until it finds that the sandbox does not have the object."""
+    options = (*UPLOAD, ["--keep-last", "1"], ["--timeout", "1h"])
+    variables = {f"ALIYUN_IMPORT_{one[0][2:].replace('-', '_').upper()}": one[-1].lstrip("-") for one in options}
+    variables |= {"ALIYUN_IMPORT_SEND_ZEROS": "1", "ALIYUN_IMPORT_KEEP_OBJECT": "1"}
+    ran = click.testing.CliRunner(env=variables).invoke(app, ["push", OBJECT, "--sandbox", "--no-wait", "-q"])
+    assert "There is no bucket a-bucket" in ran.output
+
+
+def test_an_invalid_choice_is_answered_with_the_choices_of_the_help() -> None:
+    """In the spelling of the service, for each option with choices."""
+    wrong = []
+    for param in push.params:
+        if isinstance(param.type, click.Choice):
+            ran = click.testing.CliRunner().invoke(app, ["push", "d.raw", param.opts[0], "nonsense"])
+            shown = param.make_metavar(click.Context(push)).strip("[]").split("|")
+            if f"not one of {', '.join(map(repr, shown))}" not in " ".join(ran.output.split()):
+                wrong.append((param.name, ran.output))
+    assert not wrong
 
 
 @each_row(("text", "suggestion"), [("d.raw,sise=10", "size"), ("d.raw,size=10,fromat=VHD", "format")])

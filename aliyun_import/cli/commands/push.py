@@ -32,6 +32,7 @@ from aliyun_import.cli.params import (
     panel,
     parameter_options,
 )
+from aliyun_import.cli.settings import ignore_cloud_settings
 from aliyun_import.errors import UsageError
 from aliyun_import.model.request import DiskFormat, DiskRequest, ImportParameters, ImportRequest
 from aliyun_import.model.roles import DEFAULT_ROLE_NAME
@@ -244,7 +245,16 @@ def push_options(function: Callback) -> Callback:
 @transfer_options
 @push_options
 @panel("Boot test", YES)
-@panel(COMMON, option("--sandbox", is_flag=True, help="Push to a local sandbox that is started for this command only."))
+@panel(
+    COMMON,
+    option(
+        "--sandbox",
+        is_flag=True,
+        is_eager=True,
+        callback=ignore_cloud_settings,
+        help="Push to a local sandbox that is started for this command only.",
+    ),
+)
 @cloud_options(oss=True)
 @output_options
 def push(
@@ -265,8 +275,10 @@ def push(
     already. Run again after an interruption, the same command resumes.
     """
     from aliyun_import.cli.context import command_context, for_same_services
+    from aliyun_import.cli.ineffective import refuse_ineffective
 
     options = check_boot_test_options(replace(options, transfer=transfer), yes=yes, is_free=sandbox)
+    refuse_ineffective([disk, *image.data_disks], options)
     with _sandbox(cloud) if sandbox else nullcontext((None, options.state_dir)) as (config, state_dir):
         options = replace(options, state_dir=state_dir)
         with command_context(cloud, output, config=config) as context:
@@ -286,12 +298,13 @@ def push(
 
 @contextmanager
 def _sandbox(cloud: CloudOptions) -> "Iterator[tuple[CloudConfig, Path]]":
-    """Yield the configuration and the state directory of a sandbox; variables are not read.
+    """Yield the configuration and the state directory of a sandbox.
 
     Raises UsageError "sandbox-options" for options that select another cloud.
     """
     from aliyun_import.cli.commands.sandbox import temporary_sandbox
-    from aliyun_import.cli.context import TARGET_OPTIONS, given_options
+    from aliyun_import.cli.context import given_options
+    from aliyun_import.cli.settings import TARGET_OPTIONS
 
     for one in given_options():
         if one.name in TARGET_OPTIONS:
@@ -351,14 +364,14 @@ def data_disk(text: str) -> DiskRequest:
             break
         try:
             if name == "size":
-                size_gib = int(value.removesuffix("GiB").removesuffix("G"))
+                size_gib = Gib().convert(value, None, None)
             else:
                 disk_format = DiskFormat(value.upper())
-        except ValueError as error:
+        except (ValueError, click.BadParameter) as error:
             raise UsageError(
                 f"--data-disk {text}: {name}={value} can't be read.",
                 code="data-disk-malformed",
-                remedy="Write it as DISK,size=40,format=VHD: whole GiB, and RAW, VHD, QCOW2 or VMDK.",
+                remedy="Write it as DISK,size=40,format=VHD: whole GiB (40, 40G, 1T), and RAW, VHD, QCOW2 or VMDK.",
             ) from error
         text = head
     return disk_of(text, disk_format=disk_format, size_gib=size_gib)

@@ -146,7 +146,7 @@ def run(
     aliyun-import sandbox run --policy policy.json -- ./runbook.sh
     """  # noqa: D301 -- \b keeps the lines of the examples apart
     from aliyun_import.cli import processes
-    from aliyun_import.cli.context import TARGET_OPTIONS
+    from aliyun_import.cli.settings import TARGET_OPTIONS
     from aliyun_import.sandbox.directory import JOURNALS
     from aliyun_import.sandbox.server import isolated_environment
 

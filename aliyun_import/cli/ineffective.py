@@ -1,0 +1,57 @@
+"""Refusal of options of `push` that would have no effect beside the others of the command line."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from aliyun_import.cli.context import given_options
+
+if TYPE_CHECKING:
+    from aliyun_import.push.options import PushOptions
+
+# Parameters of the upload of any disk, and of that of the system disk.
+_UPLOAD = ("bucket", "jobs", "limit_rate_bytes_s", "send_zeros", "keep_object", "work_dir")
+_SYSTEM_UPLOAD = ("key", "base_key")
+# Parameters of what happens after the start of the import. The stages that use them are not run with --no-wait.
+_AFTER_START = ("timeout_s", "cancel_on_interrupt", "keep_last")
+
+
+def refuse_ineffective(disks: Sequence[str], options: "PushOptions") -> None:
+    """Raise click.UsageError for an option on the command line that would have no effect.
+
+    `disks` are the system disk and the data disks, as given. A variable or a configuration file may set options for
+    other pushes, so that their values are ignored where they have no effect.
+    """
+    given = {str(one.name): one.opts[0] for one in given_options()}
+    for option, reason in (*_of_disks(disks, given), *_of_stages(options, given)):
+        raise click.UsageError(f"{option} has no effect {reason}")
+
+
+def _of_disks(disks: Sequence[str], given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    in_oss = [one.startswith("oss://") for one in disks]
+    if all(in_oss):
+        for name in (*_UPLOAD, *_SYSTEM_UPLOAD):
+            if name in given:
+                yield given[name], f"with {disks[0]}: nothing is uploaded. Leave out {given[name]}."
+    elif in_oss[0]:
+        for name in _SYSTEM_UPLOAD:
+            if name in given:
+                reason = f"with {disks[0]}: it is for the upload of the system disk. Leave out {given[name]}."
+                yield given[name], reason
+
+
+def _of_stages(options: "PushOptions", given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    if "wait" in given:
+        for name in _AFTER_START:
+            if name in given:
+                yield (
+                    given[name],
+                    "with --no-wait: the command exits when the import has started. Leave one of them out.",
+                )
+    if "keep_last" in given and not options.transfer.keep_object and not options.replace:
+        yield given["keep_last"], "without --keep-object or --replace: nothing is kept. Pass one of them."
+    if "oss_endpoint_type" in given:
+        for name in ("oss_endpoint", "endpoint_url"):
+            if name in given:
+                yield given["oss_endpoint_type"], f"with {given[name]}, which is the endpoint. Leave one of them out."
