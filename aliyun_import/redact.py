@@ -6,12 +6,9 @@ is for texts of an SDK or a service, which may contain secrets that were never r
 Thread-safe.
 """
 
-import json
 import re
 import threading
 from contextlib import suppress
-from pathlib import Path
-from urllib.parse import quote, quote_plus, urlsplit
 
 # A shorter value could occur in any sentence; real secrets have 30 characters.
 _MIN_SECRET_CHARS = 8
@@ -28,22 +25,21 @@ _secrets: set[str] = set()
 _ids: set[str] = set()
 _pattern: re.Pattern[str] | None = None
 
+# The patterns are compiled on first use, and some modules are imported in functions: each command imports this module.
 # Fields of requests and answers, in a URL, in JSON or in XML. A ClientToken only makes a request idempotent.
 _NAMES = (
     r"(?<!client)(?<!client[_-])token|saml[_-]?assertion|signature|access[_-]?key[_-]?(?:id|secret)"
     r"|x-oss-credential|pass(?:word|wd)|client[_-]?secret|sign[_-]?in[_-]?secret"
 )
-_FIELDS = re.compile(rf"(?i)((?:{_NAMES})(?:\\*[\"']?\s*[:=]\s*\\*[\"']?|%3D|>))(?!\s)[^&\s\"'<,\\]+")
-_ARGUMENTS = re.compile(r"(?i)(--?[\w-]*(?:password|secret|token))\s+[^\s\"']+")
-_QUERY = re.compile(r"\?[^\s\"'<>()]*=[^\s\"'<>()]*")
-_AUTHORIZATION_FIELD = re.compile(r"(?i)(\bauthorization[\"']?\s*[:=]\s*)[^\r\n]*")
+_FIELDS = rf"(?i)((?:{_NAMES})(?:\\*[\"']?\s*[:=]\s*\\*[\"']?|%3D|>))(?!\s)[^&\s\"'<,\\]+"
+_ARGUMENTS = r"(?i)(--?[\w-]*(?:password|secret|token))\s+[^\s\"']+"
+_QUERY = r"\?[^\s\"'<>()]*=[^\s\"'<>()]*"
+_AUTHORIZATION_FIELD = r"(?i)(\bauthorization[\"']?\s*[:=]\s*)[^\r\n]*"
 # The value of the Authorization header of OSS, versions 1 and 4, without its name.
-_AUTHORIZATION = re.compile(r"(?i)\b(OSS \S+?:|(?:OSS4|ACS3)-HMAC-SHA256 )[^\s\"']\S*(?:,\s*\w+=\S+)*")
+_AUTHORIZATION = r"(?i)\b(OSS \S+?:|(?:OSS4|ACS3)-HMAC-SHA256 )[^\s\"']\S*(?:,\s*\w+=\S+)*"
 # The signed text contains the token, and the service repeats it in errors.
-_STRING_TO_SIGN = re.compile(
-    r"(?is)(?:(string to sign is:?)\s*\S.*|(<(?:StringToSign|StringToSignBytes|CanonicalRequest)>)[^<]*)"
-)
-_USERINFO = re.compile(r"(https?://)[^/@\s]+@")
+_STRING_TO_SIGN = r"(?is)(?:(string to sign is:?)\s*\S.*|(<(?:StringToSign|StringToSignBytes|CanonicalRequest)>)[^<]*)"
+_USERINFO = r"(https?://)[^/@\s]+@"
 
 
 def register_secret(*secrets: str | None) -> None:
@@ -61,6 +57,8 @@ def register_key_id(key_id: str | None) -> None:
 
 def register_url(url: str | None) -> None:
     """Register the possible secrets of a URL: password, query, and long parts of path and query."""
+    from urllib.parse import urlsplit
+
     try:
         parts = urlsplit(url or "")
     except ValueError:
@@ -72,6 +70,8 @@ def register_url(url: str | None) -> None:
 
 def register_file(path: str) -> None:
     """Register the whole text of a file, such as an OIDC token. A file that can't be read is ignored."""
+    from pathlib import Path
+
     with suppress(OSError, ValueError):
         if Path(path).stat().st_size <= _MAX_FILE_BYTES:
             register_secret(Path(path).read_text(encoding="utf-8"))
@@ -85,13 +85,13 @@ def remove_secrets(text: str) -> str:
 def redact(text: str) -> str:
     """Return a text of an SDK or service without registered values, tokens, signatures, passwords and URL queries."""
     text = remove_secrets(text)
-    text = _STRING_TO_SIGN.sub(r"\1\2***", text)
-    text = _QUERY.sub("?***", text)
-    text = _AUTHORIZATION_FIELD.sub(r"\1***", text)
-    text = _FIELDS.sub(r"\1***", text)
-    text = _ARGUMENTS.sub(r"\1 ***", text)
-    text = _AUTHORIZATION.sub(r"\1***", text)
-    return _USERINFO.sub(r"\1***@", text)
+    text = re.sub(_STRING_TO_SIGN, r"\1\2***", text)
+    text = re.sub(_QUERY, "?***", text)
+    text = re.sub(_AUTHORIZATION_FIELD, r"\1***", text)
+    text = re.sub(_FIELDS, r"\1***", text)
+    text = re.sub(_ARGUMENTS, r"\1 ***", text)
+    text = re.sub(_AUTHORIZATION, r"\1***", text)
+    return re.sub(_USERINFO, r"\1***@", text)
 
 
 def _add(value: str, known: set[str]) -> None:
@@ -110,6 +110,9 @@ def _add(value: str, known: set[str]) -> None:
 
 def _forms(value: str) -> set[str]:
     """Return the forms of a value: plain, in a URL, in a signed text (encoded twice), in JSON."""
+    import json
+    from urllib.parse import quote, quote_plus
+
     encoded = {quote(value, safe=""), quote(value), quote_plus(value)}
     return {value, *encoded, *(quote(one, safe="") for one in encoded), json.dumps(value)[1:-1]}
 

@@ -1,4 +1,4 @@
-"""Refusal of options of `push` that would have no effect beside the others of the command line."""
+"""Refusal of options of `push` that contradict the others of the command line, or have no effect beside them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from aliyun_import.cli.context import given_options
+from aliyun_import.cli.settings import TARGET_OPTIONS
+from aliyun_import.errors import UsageError
 
 if TYPE_CHECKING:
     from aliyun_import.push.options import PushOptions
@@ -26,6 +28,17 @@ def refuse_ineffective(disks: Sequence[str], options: "PushOptions") -> None:
     given = {str(one.name): one.opts[0] for one in given_options()}
     for option, reason in (*_of_disks(disks, given), *_of_stages(options, given)):
         raise click.UsageError(f"{option} has no effect {reason}")
+
+
+def refuse_cloud_options() -> None:
+    """Raise UsageError "sandbox-options" for an option on the command line that selects another cloud."""
+    for one in given_options():
+        if one.name in TARGET_OPTIONS:
+            raise UsageError(
+                f"--sandbox and {one.opts[0]} don't go together: a sandbox has its own endpoint, key and journals.",
+                code="sandbox-options",
+                remedy=f"Leave out --sandbox or {one.opts[0]}.",
+            )
 
 
 def _of_disks(disks: Sequence[str], given: Mapping[str, str]) -> Iterator[tuple[str, str]]:

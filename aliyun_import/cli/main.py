@@ -2,36 +2,36 @@
 
 import importlib
 import os
-import platform
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 import click
 
 from aliyun_import import __version__
-from aliyun_import.cli.params import Group
+from aliyun_import.cli.groups import Group
 from aliyun_import.cli.streams import GuardedStream, guard_streams, release_streams
 from aliyun_import.errors import AliyunImportError, Exit, Interrupted, LocalStateError, UsageError
-from aliyun_import.system_limits import file_error, limit_error
 
-# Name -> module and attribute. A command is imported when it is called, or when the help lists it.
+# Name -> summary: the first sentence of its help, which a test compares. The help of the program imports no command.
+# The command `name` is the attribute `name` of the module `name` in `commands`, imported when it is called.
 COMMANDS = {
-    "push": "aliyun_import.cli.commands.push:push",
-    "check": "aliyun_import.cli.commands.check:check",
-    "image": "aliyun_import.cli.commands.image:image",
-    "task": "aliyun_import.cli.commands.task:task",
-    "role": "aliyun_import.cli.commands.role:role",
-    "cleanup": "aliyun_import.cli.commands.cleanup:cleanup",
-    "pushes": "aliyun_import.cli.commands.pushes:pushes",
-    "sandbox": "aliyun_import.cli.commands.sandbox:sandbox",
-    "config": "aliyun_import.cli.commands.config:config",
-    "doctor": "aliyun_import.cli.commands.doctor:doctor",
-    "docs": "aliyun_import.cli.commands.docs:docs",
-    "completion": "aliyun_import.cli.commands.completion:completion",
+    "push": "Upload DISK, import it as a custom image, and print the image id.",
+    "check": "Inspect each of DISKS as the system disk of an image, and list the findings.",
+    "image": "Test custom images.",
+    "task": "List, show, follow or cancel import tasks.",
+    "role": "Inspect or create the RAM role that ECS uses to read your bucket; print policies.",
+    "cleanup": "List, and remove, what earlier pushes left: uploads, objects, manifests, boot tests, replaced images.",
+    "pushes": "List the pushes of this machine and the state of each.",
+    "sandbox": "Run a local Alibaba Cloud, to try the tool without an account.",
+    "config": "Show the effective settings and where each comes from.",
+    "doctor": "Test what a push needs: credentials, clock, endpoints, region, bucket, permissions, quotas, role.",
+    "docs": "Print a page of the documentation, or list the pages.",
+    "completion": "Print the script that completes commands, options, files, regions, platforms, profiles and checks "
+    "in SHELL.",
 }
-ALIASES = {"leftovers": "aliyun_import.cli.commands.cleanup:leftovers"}
+# Name of a hidden command -> the module that defines it.
+ALIASES = {"leftovers": "cleanup"}
 
 # Length of the end of a lost result that is repeated on stderr. A JSON document with the findings of 17 disks is
 # shorter.
@@ -46,13 +46,17 @@ class LazyGroup(Group):
         del ctx
         return list(COMMANDS)
 
+    def summaries(self, ctx: click.Context) -> list[tuple[str, str]]:
+        """Return each command and its summary, without its module."""
+        del ctx
+        return list(COMMANDS.items())
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the module of one command."""
-        target = COMMANDS.get(cmd_name) or ALIASES.get(cmd_name)
-        if target is None:
+        if cmd_name not in COMMANDS and cmd_name not in ALIASES:
             return super().get_command(ctx, cmd_name)
-        module, _, name = target.partition(":")
-        command = getattr(importlib.import_module(module), name)
+        module = importlib.import_module(f"{__package__}.commands.{ALIASES.get(cmd_name, cmd_name)}")
+        command = getattr(module, cmd_name)
         assert isinstance(command, click.Command)  # noqa: S101 -- our own table
         return command
 
@@ -71,9 +75,9 @@ def app() -> None:
     aliyun-import push disk.raw --sandbox             the same in a local sandbox
     aliyun-import docs quickstart                     the documentation, offline
 
-    Each option can be set as ALIYUN_IMPORT_<OPTION>. Exit codes: 0 done, 1 bug, 2 usage, 3 disk, 4 credentials or
-    permissions, 5 request refused, 6 transient failure, 7 import failed, 8 still running, 9 local state, 130
-    interrupted.
+    Each option of a command can be set as ALIYUN_IMPORT_<OPTION>. Exit codes: 0 done, 1 bug, 2 usage, 3 disk, 4
+    credentials or permissions, 5 request refused, 6 transient failure, 7 import failed, 8 still running, 9 local
+    state, 130 interrupted.
     """  # noqa: D301 -- \b keeps the lines of the examples apart
 
 
@@ -119,6 +123,8 @@ def _run() -> int:
     except BrokenPipeError:  # from click itself, where it bypasses the guarded stream
         return Exit.DONE
     except Exception as error:  # noqa: BLE001 -- every other exception is reported as a bug
+        from aliyun_import.system_limits import file_error, limit_error
+
         return _fail(limit_error(error) or file_error(error) or bug_report(error))
     return outcome if isinstance(outcome, int) else Exit.DONE
 
@@ -190,6 +196,9 @@ def _unwritable(stdout: GuardedStream) -> AliyunImportError:
 
 def bug_report(error: Exception) -> AliyunImportError:
     """Return the report of an unexpected error: where it was raised, without values, which could hold a secret."""
+    import platform
+    import traceback
+
     frames = traceback.extract_tb(error.__traceback__)[-5:]
     where = " < ".join(
         f"{frame.name} ({frame.filename.rpartition('/')[2]}:{frame.lineno})" for frame in reversed(frames)

@@ -5,14 +5,15 @@ import importlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from aliyun_import.cli.settings import EnvironmentOption, defaults_of
 from aliyun_import.limits import GIB, KIB, MIB, TIB
-from aliyun_import.model.request import ImportParameters, Parameter, parameters
+
+if TYPE_CHECKING:
+    from aliyun_import.model.request import Parameter
 
 # Key in the meta of a click context: the settings of the command that came from files.
 SETTINGS = "aliyun_import.settings"
@@ -44,6 +45,12 @@ class Command(click.Command):
             ctx.meta[SETTINGS] = settings
         return super().parse_args(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 -- click's own signature
+        """Run the command."""
+        # main.py converts exceptions by this module. Where a limit is reached, it can't be imported any more.
+        importlib.import_module("aliyun_import.system_limits")
+        return super().invoke(ctx)
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples, then each panel with its options."""
         if self.examples:
@@ -65,36 +72,6 @@ class Command(click.Command):
                 found.setdefault(one.panel, []).append(one)
         ranked = sorted(found, key=lambda name: (name == RARE, name == "Output", name == "Cloud", name != COMMON))
         return {name: sorted(found[name], key=lambda one: one.name != "region") for name in ranked}
-
-
-class Group(click.Group):
-    """Group that lists its commands with their whole first sentence, and suggests a command for a mistyped one."""
-
-    def __init__(self, *args: Any, **settings: Any) -> None:  # noqa: ANN401 -- click's own signature
-        super().__init__(*args, **{"subcommand_metavar": "COMMAND [ARGS]...", **settings})
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Print the help of a group that is called without a command, and exit with 0."""
-        if not args and not ctx.resilient_parsing:
-            click.echo(ctx.get_help())
-            ctx.exit()
-        return super().parse_args(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write each command and the first sentence of its help."""
-        commands = [(name, command) for name in self.list_commands(ctx) if (command := self.get_command(ctx, name))]
-        rows = [(name, command.get_short_help_str(1000)) for name, command in commands if not command.hidden]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command. Raises UsageError, with the closest name, for an unknown one."""
-        if args and self.get_command(ctx, args[0]) is None:
-            near = get_close_matches(args[0], self.list_commands(ctx), n=1)
-            ctx.fail(f"There is no command {args[0]!r}.{f' Did you mean {near[0]}?' if near else ''}")
-        return super().resolve_command(ctx, args)
 
 
 def option(*declarations: str, **settings: Any) -> Decorator:  # noqa: ANN401 -- click's own signature
@@ -247,7 +224,7 @@ class OneOf(click.Choice[str]):
         return self._members[str(super().convert(value, param, ctx))]
 
 
-def _parameter_option(declared: Parameter) -> Decorator:
+def _parameter_option(declared: "Parameter") -> Decorator:
     if declared.inferred == "the disk":
         default: str | bool = "inferred from the disk"
     else:
@@ -266,6 +243,8 @@ def _parameter_option(declared: Parameter) -> Decorator:
 
 def parameter_options(function: Callback) -> Callback:
     """Add an option for each parameter of ImportImage, gathered into `parameters`."""
+    from aliyun_import.model.request import ImportParameters, parameters
+
     options = panel("Image", *(_parameter_option(one) for one in parameters()))
     return options_as_dataclass("parameters", f"{ImportParameters.__module__}:ImportParameters", options)(function)
 

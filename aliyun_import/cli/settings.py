@@ -11,12 +11,9 @@ unknown key is an error; a key for an option of another command is ignored.
 """
 
 import os
-import shlex
 import stat
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +126,9 @@ def read_settings(profile: str | None, *, known: Mapping[str, bool]) -> Mapping[
 
 
 def _read(path: Path) -> Mapping[str, Any]:
+    import shlex
+    import tomllib
+
     try:
         with path.open("rb") as file:
             found = os.fstat(file.fileno())
@@ -164,6 +164,8 @@ def _check(
         if key not in known and isinstance(value, dict):
             raise _invalid(path, f"There is no section [{section}{key}].", "Name sections [profiles.NAME].")
         if key not in known:
+            from difflib import get_close_matches
+
             near = get_close_matches(key.replace("_", "-"), known, n=1)
             remedy = f"Write {near[0]}." if near else f"Remove {key}; `aliyun-import push --help` lists the options."
             raise _invalid(path, f"{key!r} is not an option.", remedy)
@@ -186,6 +188,8 @@ def _invalid(path: Path, cause: str, remedy: str) -> UsageError:
 
 def output_in_files() -> str | None:
     """Return --output of the files, for an error raised before options are parsed; invalid files are skipped."""
+    import tomllib
+
     chosen = None
     for path in settings_files():
         try:
@@ -251,9 +255,10 @@ def unknown_variables(root: click.Command, environment: Mapping[str, str]) -> It
     if not ours:
         return
     known = {str(one.envvar) for one in options_of(root).values()}
-    words = [
-        name.removeprefix(VARIABLE_PREFIX) for name in known | _OTHER_VARIABLES
-    ]  # the prefix makes any two names similar
+    from difflib import get_close_matches
+
+    # Without the prefix, which makes any two names similar.
+    words = [name.removeprefix(VARIABLE_PREFIX) for name in known | _OTHER_VARIABLES]
     for name in sorted(ours - known):
         near = get_close_matches(name.removeprefix(VARIABLE_PREFIX), words, n=1)
         yield name, VARIABLE_PREFIX + near[0] if near else None

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,8 @@ PLATFORMS = (
 
 def near_platforms(name: str) -> list[str]:
     """Return up to three listed platforms with similar names, the most similar first."""
+    from difflib import get_close_matches
+
     lower = {platform.lower(): platform for platform in PLATFORMS}
     return [lower[match] for match in get_close_matches(name.lower(), lower, n=3, cutoff=0.5)]
 

@@ -61,6 +61,13 @@ def test_the_help_of_push_begins_with_examples_and_ends_with_rare_options() -> N
     assert len(re.findall(r"^  aliyun-import push ", text, re.MULTILINE)) == 3
 
 
+def test_the_help_of_the_program_has_the_first_sentence_of_each_command() -> None:
+    """The list of the program, which imports no command, equals what the commands say."""
+    context = click.Context(app)
+    found = [(name, app.get_command(context, name)) for name in app.list_commands(context)]
+    assert app.summaries(context) == [(name, one.get_short_help_str(1000)) for name, one in found if one]
+
+
 def test_the_list_of_commands_has_whole_sentences() -> None:
     """No description is truncated at 80 columns."""
     for path in ("aliyun-import", "aliyun-import task", "aliyun-import role"):

@@ -67,6 +67,19 @@ def test_the_calls_of_a_page_have_commands_and_options_that_exist(page: Path) ->
     assert unknown == []
 
 
+def test_the_table_of_usage_has_every_command() -> None:
+    """The row of a group names its commands."""
+    lines = (DOCS / "usage.md").read_text().splitlines()
+    rows = [line.partition(" | ")[0] for line in lines if line.startswith("| `")]
+    missing = []
+    for name in app.list_commands(context := click.Context(app)):
+        command = app.get_command(context, name)
+        inner = list(command.commands) if isinstance(command, click.Group) else []
+        row = next((one for one in rows if re.match(rf"\| `{name}\b", one)), "")
+        missing += [f"{name} {one}" for one in ("", *inner) if not re.search(rf"\b{one}\b", row)]
+    assert missing == []
+
+
 @each_row("page", PAGES)
 def test_the_options_that_a_page_explains_exist(page: Path) -> None:
     """A code span that begins with an option names an option of this tool."""

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from aliyun_import.cli.groups import Group
 from aliyun_import.cli.params import (
     SETTINGS,
     Command,
-    Group,
     OutputOptions,
     complete_from,
     option,

@@ -1,9 +1,6 @@
 """Command `image boot-test`, and the options of boot tests of `push`."""
 
-import select
-import shutil
 import sys
-import textwrap
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aliyun_import.cli.context import command_context
+from aliyun_import.cli.groups import Group
 from aliyun_import.cli.params import (
     RARE,
     CloudOptions,
     Command,
-    Group,
     OutputOptions,
     Seconds,
     cloud_options,
@@ -119,6 +115,7 @@ def boot_test(
     not be deleted.
     """
     from aliyun_import import boot_tests
+    from aliyun_import.cli.context import command_context
     from aliyun_import.cli.render.boot import cloud_boot_outcome
 
     require_consent(yes=yes)
@@ -179,6 +176,8 @@ def require_consent(*, yes: bool) -> None:
 
 def _ask(offer: "InstanceOffer", cancel: threading.Event) -> None:
     """Ask at the terminal whether to start the instance. Raises Interrupted if not."""
+    import select
+
     from aliyun_import.context import interrupted
     from aliyun_import.errors import Interrupted
 
@@ -194,6 +193,9 @@ def _ask(offer: "InstanceOffer", cancel: threading.Event) -> None:
 
 def _wrapped(text: str) -> str:
     """Return a text wrapped to the width of the terminal; unchanged if stderr is not a terminal."""
+    import shutil
+    import textwrap
+
     return textwrap.fill(text, shutil.get_terminal_size().columns) if sys.stderr.isatty() else text
 
 

@@ -1,10 +1,8 @@
 """Command `push`."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +36,6 @@ from aliyun_import.model.request import DiskFormat, DiskRequest, ImportParameter
 from aliyun_import.model.roles import DEFAULT_ROLE_NAME
 
 if TYPE_CHECKING:
-    from aliyun_import.cloud.config import CloudConfig
     from aliyun_import.push.options import PushOptions
     from aliyun_import.upload.context import TransferOptions
 
@@ -274,12 +271,15 @@ def push(
     DISK is a RAW, VHD or QCOW2 file (also compressed), a block device, or oss://BUCKET/KEY for an object that is in OSS
     already. Run again after an interruption, the same command resumes.
     """
+    from aliyun_import.cli.commands.sandbox import temporary_sandbox
     from aliyun_import.cli.context import command_context, for_same_services
-    from aliyun_import.cli.ineffective import refuse_ineffective
+    from aliyun_import.cli.ineffective import refuse_cloud_options, refuse_ineffective
 
     options = check_boot_test_options(replace(options, transfer=transfer), yes=yes, is_free=sandbox)
     refuse_ineffective([disk, *image.data_disks], options)
-    with _sandbox(cloud) if sandbox else nullcontext((None, options.state_dir)) as (config, state_dir):
+    if sandbox:
+        refuse_cloud_options()
+    with temporary_sandbox(cloud.region) if sandbox else nullcontext((None, options.state_dir)) as (config, state_dir):
         options = replace(options, state_dir=state_dir)
         with command_context(cloud, output, config=config) as context:
             from aliyun_import import api
@@ -294,27 +294,6 @@ def push(
             outcome = push_outcome(result, is_real_cloud=not config.endpoint_url)
             rows = [(label, for_same_services(text, config.command_options)) for label, text in outcome.summary]
             context.renderer.outcome(replace(outcome, summary=tuple(rows)))
-
-
-@contextmanager
-def _sandbox(cloud: CloudOptions) -> "Iterator[tuple[CloudConfig, Path]]":
-    """Yield the configuration and the state directory of a sandbox.
-
-    Raises UsageError "sandbox-options" for options that select another cloud.
-    """
-    from aliyun_import.cli.commands.sandbox import temporary_sandbox
-    from aliyun_import.cli.context import given_options
-    from aliyun_import.cli.settings import TARGET_OPTIONS
-
-    for one in given_options():
-        if one.name in TARGET_OPTIONS:
-            raise UsageError(
-                f"--sandbox and {one.opts[0]} don't go together: a sandbox has its own endpoint, key and journals.",
-                code="sandbox-options",
-                remedy=f"Leave out --sandbox or {one.opts[0]}.",
-            )
-    with temporary_sandbox(cloud.region) as started:
-        yield started
 
 
 def request_of(disk: str, image: ImageOptions, parameters: ImportParameters, *, region: str) -> ImportRequest:
@@ -378,6 +357,8 @@ def data_disk(text: str) -> DiskRequest:
 
 
 def _refuse_mistyped(text: str, name: str) -> None:
+    from difflib import get_close_matches
+
     near = get_close_matches(name, ("size", "format"), n=1)
     if near and "/" not in name:
         raise UsageError(

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aliyun_import.cli.context import command_context, for_same_services, given_options
+from aliyun_import.cli.groups import Group
 from aliyun_import.cli.params import (
     CloudOptions,
     Command,
-    Group,
     OutputOptions,
     cloud_options,
     option,

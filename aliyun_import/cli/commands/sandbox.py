@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aliyun_import.cli.params import Bytes, Command, Group, Number, Seconds, option, options_as_dataclass, panel
+from aliyun_import.cli.groups import Group
+from aliyun_import.cli.params import Bytes, Command, Number, Seconds, option, options_as_dataclass, panel
 from aliyun_import.error_codes import ErrorCode
 from aliyun_import.errors import LocalStateError, UsageError
 from aliyun_import.limits import GIB

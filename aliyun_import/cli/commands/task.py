@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aliyun_import.cli.context import command_context
+from aliyun_import.cli.groups import Group
 from aliyun_import.cli.params import (
     CloudOptions,
     Command,
-    Group,
     Number,
     OneOf,
     OutputOptions,
