@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from aliyun_import.api import OSS_URL
 from aliyun_import.cli.context import given_options
 from aliyun_import.cli.settings import TARGET_OPTIONS
 from aliyun_import.errors import UsageError
@@ -42,7 +43,7 @@ def refuse_cloud_options() -> None:
 
 
 def _of_disks(disks: Sequence[str], given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    in_oss = [one.startswith("oss://") for one in disks]
+    in_oss = [one.startswith(OSS_URL) for one in disks]
     if all(in_oss):
         for name in (*_UPLOAD, *_SYSTEM_UPLOAD):
             if name in given:

@@ -254,9 +254,9 @@ def unknown_variables(root: click.Command, environment: Mapping[str, str]) -> It
     ours = {name for name in environment if name.startswith(VARIABLE_PREFIX)} - _OTHER_VARIABLES
     if not ours:
         return
-    known = {str(one.envvar) for one in options_of(root).values()}
     from difflib import get_close_matches
 
+    known = {str(one.envvar) for one in options_of(root).values()}
     # Without the prefix, which makes any two names similar.
     words = [name.removeprefix(VARIABLE_PREFIX) for name in known | _OTHER_VARIABLES]
     for name in sorted(ours - known):
