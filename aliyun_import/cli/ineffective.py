@@ -1,7 +1,6 @@
 """Refusal of options of `push` that contradict the others of the command line, or have no effect beside them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import click
 
@@ -10,9 +9,6 @@ from aliyun_import.cli.context import given_options
 from aliyun_import.cli.settings import TARGET_OPTIONS
 from aliyun_import.errors import UsageError
 
-if TYPE_CHECKING:
-    from aliyun_import.push.options import PushOptions
-
 # Parameters of the upload of any disk, and of that of the system disk.
 _UPLOAD = ("bucket", "jobs", "limit_rate_bytes_s", "send_zeros", "keep_object", "work_dir")
 _SYSTEM_UPLOAD = ("key", "base_key")
@@ -20,14 +16,14 @@ _SYSTEM_UPLOAD = ("key", "base_key")
 _AFTER_START = ("timeout_s", "cancel_on_interrupt", "keep_last")
 
 
-def refuse_ineffective(disks: Sequence[str], options: "PushOptions") -> None:
+def refuse_ineffective(disks: Sequence[str]) -> None:
     """Raise click.UsageError for an option on the command line that would have no effect.
 
     `disks` are the system disk and the data disks, as given. A variable or a configuration file may set options for
     other pushes, so that their values are ignored where they have no effect.
     """
     given = {str(one.name): one.opts[0] for one in given_options()}
-    for option, reason in (*_of_disks(disks, given), *_of_stages(options, given)):
+    for option, reason in (*_of_disks(disks, given), *_of_waiting_and_endpoint(given)):
         raise click.UsageError(f"{option} has no effect {reason}")
 
 
@@ -55,7 +51,7 @@ def _of_disks(disks: Sequence[str], given: Mapping[str, str]) -> Iterator[tuple[
                 yield given[name], reason
 
 
-def _of_stages(options: "PushOptions", given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _of_waiting_and_endpoint(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     if "wait" in given:
         for name in _AFTER_START:
             if name in given:
@@ -63,8 +59,6 @@ def _of_stages(options: "PushOptions", given: Mapping[str, str]) -> Iterator[tup
                     given[name],
                     "with --no-wait: the command exits when the import has started. Leave one of them out.",
                 )
-    if "keep_last" in given and not options.transfer.keep_object and not options.replace:
-        yield given["keep_last"], "without --keep-object or --replace: nothing is kept. Pass one of them."
     if "oss_endpoint_type" in given:
         for name in ("oss_endpoint", "endpoint_url"):
             if name in given:

@@ -148,7 +148,6 @@ def test_an_invalid_value_of_a_data_disk_is_refused(text: str) -> None:
         ["d.raw", "--no-wait", "--timeout", "1h"],
         ["d.raw", "--no-wait", "--cancel-on-interrupt"],
         ["d.raw", "--no-wait", "--keep-object", "--keep-last", "1"],
-        ["d.raw", "--keep-last", "1"],
         ["d.raw", "--oss-endpoint", "https://disks.example.com", "--oss-endpoint-type", "internal"],
         ["d.raw", "--endpoint-url", "http://127.0.0.1:9", "--oss-endpoint-type", "internal"],
     ],
@@ -174,6 +173,14 @@ def test_an_option_without_effect_is_ignored_in_the_environment() -> None:
     variables = {f"ALIYUN_IMPORT_{one[0][2:].replace('-', '_').upper()}": one[-1].lstrip("-") for one in options}
     variables |= {"ALIYUN_IMPORT_SEND_ZEROS": "1", "ALIYUN_IMPORT_KEEP_OBJECT": "1"}
     ran = click.testing.CliRunner(env=variables).invoke(app, ["push", OBJECT, "--sandbox", "--no-wait", "-q"])
+    assert "There is no bucket a-bucket" in ran.output
+
+
+def test_keep_last_alone_is_refused_on_the_command_line_only() -> None:
+    """Nothing is kept without --keep-object or --replace. A variable may set it for other pushes."""
+    ran = click.testing.CliRunner().invoke(app, ["push", "d.raw", "--region", "cn-hangzhou", "--keep-last", "1"])
+    assert "--keep-last needs --keep-object or --replace" in str(ran.exception)
+    ran = click.testing.CliRunner(env={"ALIYUN_IMPORT_KEEP_LAST": "1"}).invoke(app, ["push", OBJECT, "--sandbox", "-q"])
     assert "There is no bucket a-bucket" in ran.output
 
 

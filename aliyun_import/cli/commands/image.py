@@ -147,10 +147,10 @@ def confirmation(*, yes: bool, output: OutputOptions, cancel: threading.Event) -
 
 
 def check_boot_test_options(options: "PushOptions", *, yes: bool, is_free: bool) -> "PushOptions":
-    """Return the options of a push, without those of a boot test that is not run.
+    """Return the options of a push, without those of a boot test that is not run, and of objects that are not kept.
 
     Raises click.UsageError and UsageError for options on the command line that would be ignored. The environment and
-    files may set them for `image boot-test`. `is_free`: the instance costs nothing.
+    files may set them for `image boot-test` and other pushes. `is_free`: the instance costs nothing.
     """
     from aliyun_import.cli.context import given_options
     from aliyun_import.push.boot_stage import refuse_contradictions
@@ -159,8 +159,9 @@ def check_boot_test_options(options: "PushOptions", *, yes: bool, is_free: bool)
     if options.boot_test != "cloud" and "yes" in given:
         raise click.UsageError("--yes needs --boot-test cloud.")
     network, every = ("vswitch_id", "security_group_id"), ("boot_timeout_s", "boot_log", "boot_screen")
+    kept = () if options.transfer.keep_object or options.replace else ("keep_last",)
     idle = () if options.boot_test == "cloud" else network if options.boot_test else (*network, *every)
-    unset: dict[str, Any] = {name: None for name in idle if name not in given}
+    unset: dict[str, Any] = {name: None for name in (*idle, *kept) if name not in given}
     options = replace(options, **unset)
     refuse_contradictions(options)
     if options.boot_test == "cloud" and not options.dry_run and not is_free:

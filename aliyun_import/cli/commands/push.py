@@ -276,7 +276,7 @@ def push(
     from aliyun_import.cli.ineffective import refuse_cloud_options, refuse_ineffective
 
     options = check_boot_test_options(replace(options, transfer=transfer), yes=yes, is_free=sandbox)
-    refuse_ineffective([disk, *image.data_disks], options)
+    refuse_ineffective([disk, *image.data_disks])
     if sandbox:
         refuse_cloud_options()
     with temporary_sandbox(cloud.region) if sandbox else nullcontext((None, options.state_dir)) as (config, state_dir):
