@@ -267,7 +267,7 @@ def cleanup(
         in_use = tasks.objects_in_use(services.images, known=image_ids_by_url(directory, endpoint=endpoint))
     except PermissionDenied as error:
         if remove and not force:
-            raise error.advised("--force removes the object even if a running import reads it.") from error
+            raise error.with_remedy("--force removes the object even if a running import reads it.") from error
         message = f"The objects that running imports read could not be listed: {error.summary}"
         on_event(Warned(code="imports-unseen", message=message, remedy=error.remedy))
     places = Places(prefix=KEY_PREFIX, below=prefixes, keys=tuple(sorted(known.get(name, UsedKeys()).used)))

@@ -105,8 +105,8 @@ class AliyunImportError(Exception):
         self.resumable = resumable
         self.retry_after_s = retry_after_s
 
-    def advised(self, more: str, *, resumable: bool | None = None) -> Self:
-        """Return a copy of the error with one more sentence in its remedy."""
+    def with_remedy(self, more: str, *, resumable: bool | None = None) -> Self:
+        """Return a copy of the error with this text added to its remedy."""
         fields = self._fields()
         fields["remedy"] = f"{self.remedy} {more}" if self.remedy else more
         fields["resumable"] = self.resumable if resumable is None else resumable

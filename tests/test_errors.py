@@ -19,14 +19,14 @@ def _error(kind: type[AliyunImportError]) -> AliyunImportError:
 
 @each_row("kind", _classes(AliyunImportError))
 def test_copies_and_pickles_keep_every_field(kind: type[AliyunImportError]) -> None:
-    """So does `advised`, which adds to the remedy."""
+    """So does `with_remedy`, which adds to the remedy."""
     error = _error(kind)
-    for same in (copy.copy(error), copy.deepcopy(error), pickle.loads(pickle.dumps(error)), error.advised("Wait.")):
+    for same in (copy.copy(error), copy.deepcopy(error), pickle.loads(pickle.dumps(error)), error.with_remedy("Wait.")):
         assert type(same) is kind
         assert (same.summary, same.code, same.cause) == ("It failed.", "c", "Why.")
         assert (dict(same.details), same.retry_after_s, same.resumable) == ({"bucket": "example-bucket"}, 2.0, False)
-    assert error.advised("Wait.", resumable=True).remedy == "Retry. Wait."
-    assert error.advised("Wait.", resumable=True).resumable
+    assert error.with_remedy("Wait.", resumable=True).remedy == "Retry. Wait."
+    assert error.with_remedy("Wait.", resumable=True).resumable
 
 
 def test_a_subclass_has_the_exit_code_of_its_group() -> None:

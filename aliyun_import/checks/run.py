@@ -128,12 +128,12 @@ def run_request_checks(
     return tuple(_apply_checks(subject, "request"))
 
 
-def raise_if_blocked(findings: Iterable[Finding], *, skip: Collection[str] = (), force: bool = False) -> None:
-    """Raise an error with all blocking findings whose ids are not in `skip`, and their remedies, unless `force`.
+def raise_if_blocked(findings: Iterable[Finding], *, force: bool = False) -> None:
+    """Raise an error with all blocking findings and their remedies, unless `force`.
 
     Raises DiskError (exit 3) if one of them is about a disk, else RefusedError (exit 5).
     """
-    blocking = [one for one in findings if one.severity is Severity.BLOCKS and one.rule not in skip]
+    blocking = [one for one in findings if one.severity is Severity.BLOCKS]
     if force or not blocking:
         return
     about_disk = any(finding.subject != "request" for finding in blocking)
@@ -160,9 +160,9 @@ def known_ids() -> frozenset[str]:
     return frozenset(_BY_ID)
 
 
-def find_check(check_id: str, *, option: str = "--explain") -> Check:
+def find_check(check_id: str) -> Check:
     """Return the check with this id. Raises UsageError "unknown-check" if there is none."""
-    refuse_unknown_ids([check_id], option=option)
+    refuse_unknown_ids([check_id], option="--explain")
     return _BY_ID[check_id]
 
 
@@ -175,11 +175,9 @@ def explain(check_id: str) -> str:
     )
 
 
-def refuse_unknown_ids(
-    ids: Collection[str], *, known: Collection[str] | None = None, option: str = "--skip-check"
-) -> None:
-    """Raise UsageError "unknown-check" if an id is not in `known`, by default the ids of all checks."""
-    known = known_ids() if known is None else known
+def refuse_unknown_ids(ids: Collection[str], *, option: str = "--skip-check") -> None:
+    """Raise UsageError "unknown-check" if an id is not that of a check."""
+    known = known_ids()
     unknown = sorted(set(ids) - set(known))
     if not unknown:
         return

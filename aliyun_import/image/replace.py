@@ -131,7 +131,7 @@ def take_name(images: ImageService, context: Context, new: Image, *, name: str, 
             break  # the answer to an earlier attempt was lost
         if not clear_failed(images, context, holder, tags={}):
             taken = name_taken(holder, name=name, region=region, why="and was free before the import")
-            raise taken.advised(f"The new image {new.image_id} is usable, and keeps the name {new.name}.")
+            raise taken.with_remedy(f"The new image {new.image_id} is usable, and keeps the name {new.name}.")
     return images.image(new.image_id) or new
 
 

@@ -90,7 +90,6 @@ def wait_for_check(
     *,
     region: str,
     timeout_s: float | None = None,
-    share: Callable[[], float] = random.random,
 ) -> Image:
     """Wait for the results of the service's image check, emit them, and return the image with them.
 
@@ -104,7 +103,7 @@ def wait_for_check(
         image_id=image.image_id,
         region=region,
         timeout_s=timeout_s,
-        share=share,
+        share=random.random,
     )
     return waiting.for_check(image)
 

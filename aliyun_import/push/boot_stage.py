@@ -144,7 +144,9 @@ def image_boot_stage(
         except AliyunImportError as error:
             if image.name == request.name:
                 raise
-            raise error.advised(f"The image {image.image_id} is usable, and keeps the name {image.name}.") from error
+            raise error.with_remedy(
+                f"The image {image.image_id} is usable, and keeps the name {image.name}."
+            ) from error
         journal.write("image-judged", image_id=image.image_id, verdict=test.judgement.verdict)
         _refuse_failed(request, image, test, run)
         return test

@@ -288,7 +288,7 @@ def state_of_import(active: ActivePush, run: PushRun, journal: Journal) -> PushS
     except TransientError:
         return state  # the wait reports it
     except AccessError as error:
-        raise error.advised(f"The import of {state.image_id} continues meanwhile.") from error
+        raise error.with_remedy(f"The import of {state.image_id} continues meanwhile.") from error
     if observed.image is not None and contradicts(observed.image, state):
         code, why = "image-gone", f"the image {state.image_id} of an earlier run is now another image"
     elif isinstance(step, Failed) and isinstance(step.error, ImportFailed | RefusedError):

@@ -281,15 +281,15 @@ def _with_staged(error: AliyunImportError, state: PushState, region: str, bucket
         keys = [error.details["image_id"], *(one.key for one in state.staged)]
         discard = leftovers_command(region=region, bucket=bucket, keys=keys)
         also = f" and {_urls(state.staged)}" if state.staged else ""
-        return error.advised(f"{discard} discards the image{also}.")
+        return error.with_remedy(f"{discard} discards the image{also}.")
     if not state.staged:
         return error
     one = len(state.staged) == 1
     stays = f"{_urls(state.staged)} {'stays' if one else 'stay'} in OSS for the next run of the same command"
     if state.submitted:
-        return error.advised(f"{stays}.")
+        return error.with_remedy(f"{stays}.")
     discard = _leftovers_command(state.staged, region, bucket)
-    return error.advised(f"{stays}; to discard {'it' if one else 'them'} instead, run {discard}.")
+    return error.with_remedy(f"{stays}; to discard {'it' if one else 'them'} instead, run {discard}.")
 
 
 def _object_stays(staged: Sequence[UploadedObject], region: str, bucket: str) -> Warned:

@@ -279,7 +279,7 @@ def wait_stage(request: ImportRequest, state: PushState, run: PushRun, journal: 
                 raise
             # The account or the sandbox was reset: the task will never be found.
             journal.write("import-failed", reason=error.code)
-            raise error.advised("Run the same command again to import the disk again.", resumable=True) from error
+            raise error.with_remedy("Run the same command again to import the disk again.", resumable=True) from error
         except Interrupted as stopped:
             raise _detached(stopped, request, state, run, journal) from stopped
         stage.detail = f"image {image.image_id} is usable"

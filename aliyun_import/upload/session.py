@@ -318,7 +318,7 @@ class UploadSession:
         keys = [self.key, *([self.zero_key] if self.zero_key else [])]
         remove_command = leftovers_command(region=self.region, bucket=bucket, keys=keys)
         if isinstance(error, DiskChanged | DiskTruncated):
-            return error.advised(
+            return error.with_remedy(
                 f"The {upload} can't be used any more: the same command starts over and removes it, as does "
                 f"{remove_command}.",
                 resumable=False,
@@ -327,6 +327,6 @@ class UploadSession:
         kept = f"{size(kept_bytes)} are kept in the {upload}" if self.done else f"The {upload} has no parts yet"
         if isinstance(error, Interrupted):  # its remedy would repeat the next sentence
             error = Interrupted(error.summary, code=error.code, remedy=None)
-        return error.advised(
+        return error.with_remedy(
             f"{kept}: the same command resumes it. To discard it instead, run {remove_command}.", resumable=True
         )

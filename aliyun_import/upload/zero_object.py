@@ -275,7 +275,7 @@ class StagedZeros:
         remove_command = leftovers_command(
             region=self._region, bucket=self._context.store.bucket, keys=[key, self.made.key]
         )
-        return error.advised(
+        return error.with_remedy(
             f"The zero object remains in OSS for the next run; to discard it instead, run {remove_command}."
         )
 

@@ -20,10 +20,10 @@ def finding(
     )
 
 
-def raised(*findings: Finding, skip: frozenset[str] = frozenset(), force: bool = False) -> AliyunImportError:
+def raised(*findings: Finding) -> AliyunImportError:
     """Return the error that the findings raise."""
     with pytest.raises(AliyunImportError) as caught:
-        raise_if_blocked(findings, skip=skip, force=force)
+        raise_if_blocked(findings)
     return caught.value
 
 
@@ -59,12 +59,6 @@ def test_findings_about_a_disk_are_exit_3_and_others_exit_5() -> None:
     assert about_disk.exit_code is Exit.DISK
     assert "disk.raw: Seen: b. [b]" in (about_disk.cause or "")
     assert isinstance(raised(finding("a")), RefusedError)
-
-
-def test_skipped_checks_do_not_block() -> None:
-    """--skip-check skips its check and no other."""
-    raise_if_blocked((finding("a"),), skip=frozenset({"a"}))
-    assert raised(finding("a"), finding("b"), skip=frozenset({"a"})).code == "b"
 
 
 def test_force_ignores_blocking_findings() -> None:

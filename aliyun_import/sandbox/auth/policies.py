@@ -18,6 +18,7 @@ from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.core.state import AccessKey
 
 _ACTION = re.compile(r"\*|[A-Za-z0-9*?-]+:[A-Za-z0-9*?/.-]+")
+_ECS = "ecs.aliyuncs.com"
 _PRINCIPALS = frozenset({"Service", "RAM", "Federated"})
 # Condition keys that are evaluated: the external id of AssumeRole, and the claims of the token of AssumeRoleWithOIDC.
 CONDITION_KEYS = frozenset({"sts:ExternalId", "oidc:iss", "oidc:aud", "oidc:sub"})
@@ -59,12 +60,12 @@ def check_trust_policy(text: str) -> None:
             raise Refusal("MalformedPolicyDocument", "A Principal is a text or a list of texts.")
 
 
-def trusts(text: str, service: str) -> bool:
-    """Return whether a valid trust policy allows a service, such as ecs.aliyuncs.com, to assume the role."""
+def trusts_ecs(text: str) -> bool:
+    """Return whether a valid trust policy allows ECS to assume the role."""
     effects = [
         statement["Effect"]
         for statement in _statements(text)
-        if service in _texts(statement["Principal"].get("Service")) and _covers_action(statement, "sts:AssumeRole")
+        if _ECS in _texts(statement["Principal"].get("Service")) and _covers_action(statement, "sts:AssumeRole")
     ]
     return "Allow" in effects and "Deny" not in effects
 

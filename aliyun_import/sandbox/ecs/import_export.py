@@ -8,7 +8,7 @@ every object.
 import re
 from typing import Any
 
-from aliyun_import.sandbox.auth.policies import allows, may, oss_resource, trusts
+from aliyun_import.sandbox.auth.policies import allows, may, oss_resource, trusts_ecs
 from aliyun_import.sandbox.core.rpc import RpcCall, Value
 from aliyun_import.sandbox.core.rpc_errors import Refusal
 from aliyun_import.sandbox.ecs import rules
@@ -21,7 +21,6 @@ from aliyun_import.sandbox.oss.state import ARCHIVED, Bucket, OssState, StoredOb
 from aliyun_import.sandbox.ram.state import Ram, RoleView
 
 CLOUD_BOX_ROLE = "AliyunECSCloudBoxImageImportDefaultRole"
-SERVICE = "ecs.aliyuncs.com"
 EXPORT_ROLE = "AliyunECSImageExportDefaultRole"
 MAX_EXPORTED_DATA_DISKS = 4
 MAX_EXPORTED_GIB = 500  # of a data disk
@@ -70,7 +69,7 @@ def assumed_role(call: RpcCall, name: str, *, default: str) -> RoleView:
     """
     is_allowed = name == default or call.state.settings.any_role_name
     role = call.state.part(Ram).propagated_role(call.account_id, name) if is_allowed else None
-    if role is None or not trusts(role.trust, SERVICE):
+    if role is None or not trusts_ecs(role.trust):
         raise Refusal("NoSetRoletoECSServiceAcount")
     return role
 
@@ -81,7 +80,7 @@ def _refuse_cloud_box(call: RpcCall, arn: str, region: str) -> None:
     if not re.fullmatch(form, arn) or arn not in call.state.settings.cloud_boxes:
         raise Refusal("InvalidStorageLocation.NotFound", arn)
     role = call.state.part(Ram).propagated_role(call.account_id, CLOUD_BOX_ROLE)
-    if role is None or not trusts(role.trust, SERVICE):
+    if role is None or not trusts_ecs(role.trust):
         raise Refusal("InvalidOperation.CloudBoxImageImportRoleRequired")
     raise Refusal("InvalidOperation.CloudBoxImageImportUnsupported")
 
