@@ -128,7 +128,7 @@ def open_subject(subject: BootSubject) -> Iterator[Reader]:
         try:
             file = stack.enter_context(FileReader(path))
             directory = stack.enter_context(DiskDirectory(path))
-            opened = open_container(file, path, neighbours=directory.neighbour)
+            opened = open_container(file, path, open_sibling=directory.open_sibling)
             if opened.container.upload is Upload.BY_QEMU:
                 ensure_whole(path, opened.container, name=name)
                 yield stack.enter_context(open_nbd(description(path, opened.container)))

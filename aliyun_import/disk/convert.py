@@ -319,7 +319,7 @@ def _refuse_inner(path: Path, container: ContainerFormat, inner: DiskReport) -> 
 
 def _rebuild(path: Path, report: DiskReport, part: Path) -> None:
     with FileReader(path) as file, DiskDirectory(path) as directory:
-        opened = open_container(file, path, neighbours=directory.neighbour)
+        opened = open_container(file, path, open_sibling=directory.open_sibling)
         disk = opened.disk
         if tuple(directory.path / name for name in opened.parents) != report.parents:
             raise _changed(path)

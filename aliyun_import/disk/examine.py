@@ -28,7 +28,7 @@ def examine(path: str, name: str, depth: str, descriptor: str) -> DiskReport:
     with FileReader(int(descriptor)) as file, DiskDirectory(Path(path)) as directory:
         report = DiskReport(path=Path(name), container=UNKNOWN, format=None, file_bytes=file.size, virtual_bytes=None)
         try:
-            opened = open_container(file, Path(path), name=report.path, neighbours=directory.neighbour)
+            opened = open_container(file, Path(path), name=report.path, open_sibling=directory.open_sibling)
         except OSError as error:
             return replace(report, container_problems=(_read_error(error),))
         report = replace(

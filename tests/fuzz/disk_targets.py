@@ -5,7 +5,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from aliyun_import.disk.containers.interface import Neighbour
+from aliyun_import.disk.containers.interface import Sibling
 from aliyun_import.disk.containers.registry import open_container
 from aliyun_import.disk.filesystems.fat import Fat
 from aliyun_import.disk.filesystems.registry import probe_filesystem
@@ -60,10 +60,10 @@ def _read_parent(file: Reader) -> None:
 
 
 def _read_differencing(files: Mapping[str, Reader]) -> None:
-    def neighbour(name: str) -> Neighbour | None:
-        return Neighbour(files[name], 0) if name in files else None
+    def open_sibling(name: str) -> Sibling | None:
+        return Sibling(files[name], 0) if name in files else None
 
-    disk = open_container(files["child.vhd"], _PATH, neighbours=neighbour).disk
+    disk = open_container(files["child.vhd"], _PATH, open_sibling=open_sibling).disk
     if disk is not None:
         _read_all(disk)
 

@@ -30,7 +30,7 @@ class Upload(Enum):
     NEVER = auto()
 
 
-class Neighbour(NamedTuple):
+class Sibling(NamedTuple):
     """A file in the directory of a disk, and its modification time in seconds since 1970."""
 
     file: Reader
@@ -38,20 +38,20 @@ class Neighbour(NamedTuple):
 
 
 # Opens the file with a name in the directory of the disk, or returns None.
-Neighbours = Callable[[str], Neighbour | None]
+OpenSibling = Callable[[str], Sibling | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """The context of a file that is opened.
 
-    `path` is for messages. `suffix_rule` is that of its suffix. `neighbours` opens files in the same directory; None
+    `path` is for messages. `suffix_rule` is that of its suffix. `open_sibling` opens a file in the same directory; None
     forbids that. `open_inner` opens the content of a compressed file.
     """
 
     path: Path
     suffix_rule: "SuffixRule | None"
-    neighbours: Neighbours | None
+    open_sibling: OpenSibling | None
     open_inner: "Callable[[Reader, Path], OpenedContainer]"
 
 

@@ -14,8 +14,8 @@ from aliyun_import.disk.containers import compressed, qcow2, qemu, vhd_checks
 from aliyun_import.disk.containers.interface import (
     FILE,
     ContainerFormat,
-    Neighbours,
     OpenedContainer,
+    OpenSibling,
     Source,
     SuffixRule,
     Upload,
@@ -46,17 +46,17 @@ def format_named(name: str) -> ContainerFormat:
 
 
 def open_container(
-    file: Reader, path: Path, *, name: Path | None = None, neighbours: Neighbours | None = None
+    file: Reader, path: Path, *, name: Path | None = None, open_sibling: OpenSibling | None = None
 ) -> OpenedContainer:
     """Detect the format of a file, open the disk in it, and check the container. Raises OSError only.
 
     `name` is the file in messages, if it is not `path`. No other file is opened except the parents of a differencing
-    VHD, with `neighbours`.
+    VHD, with `open_sibling`.
     """
     found = identify(file)
     suffix = path.suffix.lower()
     rule = next((known.suffix_rule for known in FORMATS if known.suffix_rule and suffix in known.suffixes), None)
-    source = Source(path=name or path, suffix_rule=rule, neighbours=neighbours, open_inner=_open_inner)
+    source = Source(path=name or path, suffix_rule=rule, open_sibling=open_sibling, open_inner=_open_inner)
     opened = found.open(found, file, source)
     if found.upload is Upload.REWRITTEN:
         opened = _as_rewritten(opened)

@@ -21,7 +21,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from aliyun_import.disk.containers.interface import Neighbour, Neighbours
+from aliyun_import.disk.containers.interface import OpenSibling, Sibling
 from aliyun_import.disk.reader import (
     Bad,
     FileReader,
@@ -260,7 +260,7 @@ class DiskDirectory:
         self.path = disk.resolve().parent
         self._files: list[FileReader] = []
 
-    def neighbour(self, name: str) -> Neighbour | None:
+    def open_sibling(self, name: str) -> Sibling | None:
         """Open a file by its name. Return None if it does not exist, can't be read, or is not a regular file."""
         if name in ("", ".", "..") or "/" in name or "\0" in name:
             return None
@@ -271,7 +271,7 @@ class DiskDirectory:
                 return None
             file = FileReader(path, flags=os.O_NOFOLLOW | os.O_NONBLOCK)
             self._files.append(file)
-            return Neighbour(file, path.lstat().st_mtime)
+            return Sibling(file, path.lstat().st_mtime)
         except OSError:
             return None
 
@@ -287,13 +287,13 @@ class Parent(NamedTuple):
     """The parent of a differencing VHD: its name, its file, and its valid footer at offset `at`."""
 
     name: str
-    neighbour: Neighbour
+    sibling: Sibling
     footer: Footer
     at: int
 
 
 def find_parent(
-    file: Reader, header: DynamicHeader, *, neighbours: Neighbours | None, children: tuple[bytes, ...]
+    file: Reader, header: DynamicHeader, *, open_sibling: OpenSibling | None, children: tuple[bytes, ...]
 ) -> Parent:
     """Find the parent of a differencing VHD. `children` are the unique ids of the disk and of its own children.
 
@@ -307,7 +307,7 @@ def find_parent(
         raise Missing(f"its parents form a loop: {names[0]!r} is a child of its own child")
     if len(children) > MAX_PARENTS:
         raise Missing(f"it has a chain of more than {MAX_PARENTS} parents")
-    results = [_find_named(name, wanted, neighbours) for name in names]
+    results = [_find_named(name, wanted, open_sibling) for name in names]
     found = next((one for one in results if isinstance(one, Parent)), None)
     if found is None:
         raise Missing("; ".join(str(one) for one in results))
@@ -320,7 +320,7 @@ def modified_since(parent: Parent, header: DynamicHeader) -> bool:
     Either the parent was written to, and the child is damaged, or it was copied without its times (`cp` without -p).
     Times of FAT have a resolution of two seconds.
     """
-    return header.parent_time_s > 0 and abs(parent.neighbour.modified_s - _EPOCH_S - header.parent_time_s) > 2
+    return header.parent_time_s > 0 and abs(parent.sibling.modified_s - _EPOCH_S - header.parent_time_s) > 2
 
 
 def bare_name(path: str) -> str:
@@ -328,12 +328,12 @@ def bare_name(path: str) -> str:
     return path.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
-def _find_named(name: str, wanted: bytes, neighbours: Neighbours | None) -> "Parent | str":
+def _find_named(name: str, wanted: bytes, open_sibling: OpenSibling | None) -> "Parent | str":
     """Return the parent with this name and id, or a clause with the reason why it is not this file."""
-    neighbour = neighbours(name) if neighbours else None
-    if neighbour is None:
+    sibling = open_sibling(name) if open_sibling else None
+    if sibling is None:
         return f"there is no file {name!r} in its directory"
-    found = find_footer(neighbour.file)
+    found = find_footer(sibling.file)
     if found is None or not found[0].checksum_right:
         return f"{name!r} in its directory is not a VHD, or a damaged one"
     if found[0].unique_id != wanted:
@@ -341,7 +341,7 @@ def _find_named(name: str, wanted: bytes, neighbours: Neighbours | None) -> "Par
             f"{name!r} in its directory is another disk: its id is {uuid.UUID(bytes=found[0].unique_id)}, "
             f"and {uuid.UUID(bytes=wanted)} is required"
         )
-    return Parent(name, neighbour, *found)
+    return Parent(name, sibling, *found)
 
 
 def _names(file: Reader, header: DynamicHeader) -> Iterator[str]:

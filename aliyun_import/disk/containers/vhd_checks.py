@@ -14,8 +14,8 @@ from aliyun_import.disk.containers import vhd
 from aliyun_import.disk.containers.interface import (
     COPY_AGAIN,
     ContainerFormat,
-    Neighbours,
     OpenedContainer,
+    OpenSibling,
     Source,
     SuffixRule,
     Upload,
@@ -45,7 +45,7 @@ def _open(own: ContainerFormat, file: Reader, source: Source) -> OpenedContainer
     if found is None:
         raise AssertionError("a VHD is recognised by its footer")
     footer, at = found
-    return open_vhd(file, footer, at=at, neighbours=source.neighbours)
+    return open_vhd(file, footer, at=at, open_sibling=source.open_sibling)
 
 
 def _has_type(*types: int) -> Callable[[Reader, bytes], bool]:
@@ -91,12 +91,12 @@ def open_vhd(
     footer: vhd.Footer,
     *,
     at: int,
-    neighbours: Neighbours | None = None,
+    open_sibling: OpenSibling | None = None,
     children: tuple[bytes, ...] = (),
 ) -> OpenedContainer:
     """Open and check a VHD with its footer, or the copy of the footer, at `at`. Raises OSError only.
 
-    The parent of a differencing VHD is opened with `neighbours`. `children` are the unique ids of the VHDs of which
+    The parent of a differencing VHD is opened with `open_sibling`. `children` are the unique ids of the VHDs of which
     this one is a parent.
     """
     problems = [] if footer.checksum_right else [_checksum_wrong(footer, at)]
@@ -109,7 +109,7 @@ def open_vhd(
             return _opened(footer, problems, disk=disk)
         if footer.type == vhd.DIFFERENCING:
             header, table = _read_tables(file, footer, problems, at=at)
-            parents, parent = _open_parent(file, header, problems, neighbours, children=(*children, footer.unique_id))
+            parents, parent = _open_parent(file, header, problems, open_sibling, children=(*children, footer.unique_id))
             if parent is None:
                 return _opened(footer, problems, unknowns=(_NOT_WHOLE,))
             disk = vhd.DifferencingReader(file, size=footer.current_bytes, header=header, table=table, parent=parent)
@@ -203,17 +203,17 @@ def _open_parent(
     file: Reader,
     header: vhd.DynamicHeader,
     problems: list[Problem],
-    neighbours: Neighbours | None,
+    open_sibling: OpenSibling | None,
     *,
     children: tuple[bytes, ...],
 ) -> tuple[tuple[str, ...], Reader | None]:
     """Open the parent of a differencing VHD. Return the names of all parents, and its disk or None."""
     try:
-        parent = vhd.find_parent(file, header, neighbours=neighbours, children=children)
+        parent = vhd.find_parent(file, header, open_sibling=open_sibling, children=children)
     except Missing as problem:
         problems.append(_not_whole(header, problem))
         return (), None
-    opened = open_vhd(parent.neighbour.file, parent.footer, at=parent.at, neighbours=neighbours, children=children)
+    opened = open_vhd(parent.sibling.file, parent.footer, at=parent.at, open_sibling=open_sibling, children=children)
     problems += [
         replace(problem, message=f"In its parent {parent.name!r}: {problem.message}")
         for problem in opened.problems

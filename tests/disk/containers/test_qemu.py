@@ -32,7 +32,7 @@ def _head(at: int, form: str, value: int, *, magic: bytes = b"") -> bytes:
 )
 def test_the_virtual_size_is_read_from_the_header(container: str, head: bytes, size: int | None) -> None:
     """No QEMU tool is needed; a size that is not at a fixed offset is unknown."""
-    source = Source(path=Path("disk"), suffix_rule=None, neighbours=None, open_inner=open_container)
+    source = Source(path=Path("disk"), suffix_rule=None, open_sibling=None, open_inner=open_container)
     known = format_named(container)
     opened = known.open(known, BytesReader(head), source)
     assert (opened.virtual_bytes, opened.format, opened.disk) == (size, DiskFormat.RAW, None)
