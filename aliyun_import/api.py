@@ -308,9 +308,9 @@ def diagnose(
         yield from diagnose_account(client.services(cancel), region=client.region, bucket=bucket)
 
     results = []
-    for one in known():
-        on_result(one)
-        results.append(one)
+    for result in known():
+        on_result(result)
+        results.append(result)
     return tuple(results)
 
 

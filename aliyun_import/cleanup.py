@@ -122,12 +122,12 @@ def clean_up(
     removed = tuple(one for one in found if one.key in named)
     if not force:
         _refuse_used([one for one in removed if one.used_by], bucket=store.bucket, region=region)
-    for one in removed:
-        if one.kind.is_in_ecs:
-            remove_from_ecs(one)
+    for leftover in removed:
+        if leftover.kind.is_in_ecs:
+            remove_from_ecs(leftover)
         else:
-            remove_leftover(store, one)
-        context.emit(Changed(what=f"removed {one.kind}", name=one.key))
+            remove_leftover(store, leftover)
+        context.emit(Changed(what=f"removed {leftover.kind}", name=leftover.key))
     return CleanupResult(
         bucket=store.bucket,
         places=places,

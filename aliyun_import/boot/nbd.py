@@ -53,11 +53,11 @@ class DiskServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # A blocked accept or recv ends with the shutdown, not with the close.
-        for one in (self._listener, self._connection):
-            if one is not None:
+        for opened in (self._listener, self._connection):
+            if opened is not None:
                 with suppress(OSError):
-                    one.shutdown(socket.SHUT_RDWR)
-                one.close()
+                    opened.shutdown(socket.SHUT_RDWR)
+                opened.close()
         self._thread.join()
 
     def _serve(self) -> None:

@@ -193,18 +193,18 @@ def refuse_unknown_ids(ids: Collection[str], *, option: str = "--skip-check") ->
 
 def _apply_checks(subject: object, name: str) -> Iterator[Finding]:
     """Yield the findings of all checks that apply to a subject. `name` becomes their `subject`."""
-    for one in CHECKS:
-        if one.applies_to is SUBJECTS[type(subject)] and one.function is not None:
-            result = one.function(subject)
+    for declared in CHECKS:
+        if declared.applies_to is SUBJECTS[type(subject)] and declared.function is not None:
+            result = declared.function(subject)
             for found in [result] if isinstance(result, Found) else result or ():
                 yield Finding(
-                    rule=one.id,
-                    severity=found.severity or one.severity,
+                    rule=declared.id,
+                    severity=found.severity or declared.severity,
                     message=found.message,
                     remedy=found.remedy,
                     where=found.where,
                     subject=name,
-                    source=one.source,
+                    source=declared.source,
                 )
 
 

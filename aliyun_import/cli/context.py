@@ -84,10 +84,10 @@ def given_options() -> list[click.Parameter]:
 def _repeated() -> tuple[str, ...]:
     values = click.get_current_context().params
     words = []
-    for one in given_options():
-        if one.name in REPEATED_OPTIONS:
-            value = values[one.name]
-            words.append(one.opts[0] if value is True else f"{one.opts[0]}={value}")
+    for option in given_options():
+        if option.name in REPEATED_OPTIONS:
+            value = values[option.name]
+            words.append(option.opts[0] if value is True else f"{option.opts[0]}={value}")
     return tuple(words)
 
 

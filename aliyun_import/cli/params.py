@@ -67,9 +67,9 @@ class Command(click.Command):
     def panels(self) -> dict[str, list[EnvironmentOption]]:
         """Return the options by the name of their panel, common ones first, rare ones last."""
         found: dict[str, list[EnvironmentOption]] = {}
-        for one in self.params:
-            if isinstance(one, EnvironmentOption) and not one.hidden:
-                found.setdefault(one.panel, []).append(one)
+        for parameter in self.params:
+            if isinstance(parameter, EnvironmentOption) and not parameter.hidden:
+                found.setdefault(parameter.panel, []).append(parameter)
         ranked = sorted(found, key=lambda name: (name == RARE, name == "Output", name == "Cloud", name != COMMON))
         return {name: sorted(found[name], key=lambda one: one.name != "region") for name in ranked}
 
@@ -94,9 +94,9 @@ def panel(name: str, *options: Decorator) -> Decorator:
     """Return a decorator that adds options, shown in this order in the help panel `name`."""
 
     def decorate(function: Callback) -> Callback:
-        for one in reversed(options):
+        for decorator in reversed(options):
             before = len(_declared(function))
-            function = one(function)
+            function = decorator(function)
             for added in _declared(function)[before:]:
                 if isinstance(added, EnvironmentOption):
                     added.panel = added.panel or name

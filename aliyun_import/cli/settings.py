@@ -202,9 +202,9 @@ def output_in_files() -> str | None:
 def options_of(command: click.Command) -> dict[str, EnvironmentOption]:
     """Return the options of a command, and of the commands below it, by their long names without the dashes."""
     found: dict[str, EnvironmentOption] = {}
-    for one in command.params:
-        if isinstance(one, EnvironmentOption):
-            found |= {word[2:]: one for word in one.opts if word.startswith("--")}
+    for parameter in command.params:
+        if isinstance(parameter, EnvironmentOption):
+            found |= {word[2:]: parameter for word in parameter.opts if word.startswith("--")}
     if isinstance(command, click.Group):
         context = click.Context(command)
         for name in command.list_commands(context):

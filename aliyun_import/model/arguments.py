@@ -76,9 +76,9 @@ def refuse_argument(name: str, problem: str, remedy: str) -> NoReturn:
 
 def _choice(name: str, value: Any, choices: tuple[Any, ...]) -> Any:  # noqa: ANN401 -- a text or a member of an Enum
     """Return the choice that equals a value: the member of a StrEnum for its text."""
-    for one in choices:
-        if value == one:
-            return one
+    for choice in choices:
+        if value == choice:
+            return choice
     listed = ", ".join(f'"{getattr(one, "value", one)}"' for one in choices)
     refuse_argument(name, f"is {value!r}", f"Pass one of {listed} as {name}.")
 

@@ -77,9 +77,9 @@ def _delete_failed_images(image: Image, state: PushState, run: PushRun) -> None:
         return
     tags = {PUSH_ID_TAG: state.push_id}
     try:
-        for one in run.services.images.images(tags=tags):
-            if one.image_id != image.image_id:
-                clear_failed(run.services.images, run.context, one, tags=tags)
+        for leftover in run.services.images.images(tags=tags):
+            if leftover.image_id != image.image_id:
+                clear_failed(run.services.images, run.context, leftover, tags=tags)
     except (AccessError, RefusedError) as error:
         message = f"An image that a failed import of this push left may remain: {error.summary}"
         run.context.emit(Warned(code="old-image-kept", message=message, remedy=error.remedy))
@@ -87,19 +87,19 @@ def _delete_failed_images(image: Image, state: PushState, run: PushRun) -> None:
 
 def _check_objects(image: Image, state: PushState, run: PushRun, journal: Journal) -> None:
     """Compare each object with its state when it was proven: ECS read it later."""
-    for one in state.objects:
-        if one.key in state.removed_keys:
+    for uploaded in state.objects:
+        if uploaded.key in state.removed_keys:
             continue
         try:
-            there = run.services.store(one.bucket).head(one.key)
+            there = run.services.store(uploaded.bucket).head(uploaded.key)
             missing = "" if there else "It does not exist any more."
         except (AccessError, RefusedError) as error:
             there, missing = None, error.summary
         if there is None:
-            message = f"{one.url} could not be compared after the import with what was proven before it. {missing}"
+            message = f"{uploaded.url} could not be compared after the import with what was proven before it. {missing}"
             run.context.emit(Warned(code="unproven", message=message))
-        elif (there.etag, there.size_bytes) != (one.etag, one.size_bytes):
-            raise _replaced(image, one.url, run, journal)
+        elif (there.etag, there.size_bytes) != (uploaded.etag, uploaded.size_bytes):
+            raise _replaced(image, uploaded.url, run, journal)
 
 
 def _replaced(image: Image, url: str, run: PushRun, journal: Journal) -> ImportFailed:
@@ -169,17 +169,17 @@ def _remove_staging(state: PushState, run: PushRun, journal: Journal, store: Obj
     An object that can't be deleted is a warning with the command for it: the image exists, and that is the result.
     """
     left: list[str] = []
-    for one in state.objects:
-        url = one.url
-        left += [object_url(one.bucket, key) for key in one.left_over]
-        if not one.made_by_us and is_gone(run.services.store(one.bucket), one):
+    for uploaded in state.objects:
+        url = uploaded.url
+        left += [object_url(uploaded.bucket, key) for key in uploaded.left_over]
+        if not uploaded.made_by_us and is_gone(run.services.store(uploaded.bucket), uploaded):
             continue  # removed by the push that made it
-        if not one.made_by_us or run.options.transfer.keep_object:
+        if not uploaded.made_by_us or run.options.transfer.keep_object:
             left.append(url)
-        elif one.key in state.removed_keys:
+        elif uploaded.key in state.removed_keys:
             continue
-        elif store is not None and _remove(one, run, store):
-            journal.write("object-removed", key=one.key)
+        elif store is not None and _remove(uploaded, run, store):
+            journal.write("object-removed", key=uploaded.key)
         else:
             left.append(url)
     return tuple(left)

@@ -51,29 +51,29 @@ def remove_from_ecs(services: Services, leftover: Leftover, state_dir: Path) -> 
 
 def _instances(services: Services, state_dir: Path) -> Iterator[Leftover]:
     tests = {past.call.client_token: identity for identity, entries in _tests(state_dir) if (past := past_run(entries))}
-    for one in services.instances.instances(tags={BOOT_TEST_TAG: ""}):
-        identity = tests.get(one.tags.get(BOOT_TEST_TAG, ""))
+    for instance in services.instances.instances(tags={BOOT_TEST_TAG: ""}):
+        identity = tests.get(instance.tags.get(BOOT_TEST_TAG, ""))
         yield Leftover(
             kind=LeftoverKind.INSTANCE,
-            key=one.instance_id,
+            key=instance.instance_id,
             size_bytes=0,
-            since_s=one.created_s,
+            since_s=instance.created_s,
             used_by=_user(tests_directory(state_dir), identity),
         )
 
 
 def _images(services: Services, state_dir: Path) -> Iterator[Leftover]:
     pushes = {fold(entries).image_id: entries[0]["identity"] for _, entries in read_journals(state_dir) if entries}
-    for one in services.images.images():
-        replaced = was_replaced(one)
-        if replaced or (has_temporary_name(one) and one.status.usable):
+    for image in services.images.images():
+        replaced = was_replaced(image)
+        if replaced or (has_temporary_name(image) and image.status.usable):
             yield Leftover(
                 kind=LeftoverKind.REPLACED if replaced else LeftoverKind.IMAGE,
-                key=one.image_id,
-                name=one.name,
+                key=image.image_id,
+                name=image.name,
                 size_bytes=0,
-                since_s=_seconds(one.created),
-                used_by=_user(state_dir, pushes.get(one.image_id)),
+                since_s=_seconds(image.created),
+                used_by=_user(state_dir, pushes.get(image.image_id)),
             )
 
 

@@ -211,15 +211,15 @@ def forget_finished(directory: Path, pushes: Sequence[KnownPush]) -> tuple[Known
     If such a push is run again, it finds its image by the tags, and creates no second one.
     """
     removed = []
-    for one in pushes:
-        if one.stage is not PushStage.FINISHED:
+    for push in pushes:
+        if push.stage is not PushStage.FINISHED:
             continue
         with suppress(LocalStateError):
-            journal = open_journal(directory, one.identity)
+            journal = open_journal(directory, push.identity)
             if fold(journal.entries).finished:
                 journal.path.with_suffix(".pid").unlink(missing_ok=True)
                 journal.path.unlink()
-                removed.append(one)
+                removed.append(push)
             journal.close()
     return tuple(removed)
 

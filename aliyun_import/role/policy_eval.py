@@ -84,13 +84,13 @@ def permits(documents: Iterable[str], action: str, *, bucket: str | None, key: s
     """
     allowed, denied = Decision.NO, Decision.NO
     for document in documents:
-        for one in statements(document) or ():
-            if not _names_action(one, action):
+        for statement in statements(document) or ():
+            if not _names_action(statement, action):
                 continue
-            reach = _all_of(_reaches(one, action, bucket=bucket, key=key), _unless_conditional(one))
-            if _effect(one) == "allow":
+            reach = _all_of(_reaches(statement, action, bucket=bucket, key=key), _unless_conditional(statement))
+            if _effect(statement) == "allow":
                 allowed = _any_of((allowed, reach))
-            elif bucket is not None or _reaches_all(one):
+            elif bucket is not None or _reaches_all(statement):
                 denied = _any_of((denied, reach))
     return _together(allowed, denied)
 

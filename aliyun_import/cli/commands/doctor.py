@@ -76,11 +76,13 @@ def _text(results: "Sequence[Diagnosis]", terminal_width: int | None) -> str:
     marks = {"ok": "✓", "fails": "✗", "warns": "!", "unknown": "?"}
     width = max(len(one.subject) for one in results) if terminal_width is None or terminal_width > 120 else 0
     lines = []
-    for one in escaped(tuple(results)):
-        lines += wrapped(f"  {marks[one.health]} {one.subject:<{width}}  {one.detail}", terminal_width, indent=" " * 6)
-        if one.remedy and one.health != "ok":
-            lines += wrapped(f"      do: {one.remedy}", terminal_width, indent=" " * 10)
-        lines += [f"      {one.statement}"] if one.statement else []
+    for result in escaped(tuple(results)):
+        lines += wrapped(
+            f"  {marks[result.health]} {result.subject:<{width}}  {result.detail}", terminal_width, indent=" " * 6
+        )
+        if result.remedy and result.health != "ok":
+            lines += wrapped(f"      do: {result.remedy}", terminal_width, indent=" " * 10)
+        lines += [f"      {result.statement}"] if result.statement else []
     failed = [one.subject for one in results if one.health == "fails"]
     unknown = [one.subject for one in results if one.health == "unknown" and one.exit_code]
     if failed:

@@ -73,10 +73,10 @@ def _running_summary(result: PushResult) -> tuple[tuple[str, str], ...]:
         ("image", f'{result.image_id} "{result.image_name}" in {result.region}, not usable yet'),
         ("next", f"run the same command without --no-wait to finish; or only wait with {wait}"),
     ]
-    for one in result.objects:
-        if one.made_by_us:
-            remove = leftovers_command(region=result.region, bucket=one.bucket, keys=[one.key])
-            rows.append(("stays", f"{one.url}; once the import is done, {remove} deletes it"))
+    for uploaded in result.objects:
+        if uploaded.made_by_us:
+            remove = leftovers_command(region=result.region, bucket=uploaded.bucket, keys=[uploaded.key])
+            rows.append(("stays", f"{uploaded.url}; once the import is done, {remove} deletes it"))
     return tuple(rows)
 
 

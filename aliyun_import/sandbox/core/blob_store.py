@@ -86,13 +86,13 @@ class Segment:
 def _merged(segments: Iterable[Segment]) -> Iterator[Segment]:
     """Yield the segments, and merge adjacent ones: otherwise each join would add segments of zeros."""
     last: Segment | None = None
-    for each in segments:
-        if last is not None and last.file is each.file and (each.file is None or last.end == each.offset):
-            last = Segment(last.file, last.offset, last.length + each.length)
+    for segment in segments:
+        if last is not None and last.file is segment.file and (segment.file is None or last.end == segment.offset):
+            last = Segment(last.file, last.offset, last.length + segment.length)
             continue
         if last is not None and last.length:
             yield last
-        last = each
+        last = segment
     if last is not None and last.length:
         yield last
 

@@ -201,9 +201,9 @@ def refresh(state: State) -> None:
     """Update images and tasks to the present time, and release instances after their AutoReleaseTime."""
     engine.refresh(state)
     instances, now_s = state.part(Ecs).instances, state.clock.now_s()
-    for each in list(instances.values()):
-        if each.auto_release_s is not None and each.auto_release_s <= now_s:
-            del instances[each.id]
+    for instance in list(instances.values()):
+        if instance.auto_release_s is not None and instance.auto_release_s <= now_s:
+            del instances[instance.id]
 
 
 def status_of(state: State, instance: Instance) -> str:

@@ -74,13 +74,18 @@ def list_entities_for_policy(call: RpcCall) -> dict[str, Value]:
     policy = policy_of(call)
     roles: list[Value] = []
     users: list[Value] = []
-    for each in call.state.part(Ram).holders(call.account_id, policy):
-        attached = {"AttachDate": utc_seconds(each.attached[policy.kind, policy.name])}
-        if isinstance(each, Role):
-            fields = {"RoleId": each.id, "RoleName": each.name, "Arn": each.arn, "Description": each.description}
+    for holder in call.state.part(Ram).holders(call.account_id, policy):
+        attached = {"AttachDate": utc_seconds(holder.attached[policy.kind, policy.name])}
+        if isinstance(holder, Role):
+            fields = {
+                "RoleId": holder.id,
+                "RoleName": holder.name,
+                "Arn": holder.arn,
+                "Description": holder.description,
+            }
             roles.append({**fields, **attached})
         else:
-            users.append({"UserId": each.id, "UserName": each.name, "DisplayName": each.display_name, **attached})
+            users.append({"UserId": holder.id, "UserName": holder.name, "DisplayName": holder.display_name, **attached})
     return {"Roles": {"Role": roles}, "Users": {"User": users}, "Groups": {"Group": []}}
 
 
