@@ -64,6 +64,8 @@ def command_context(
         from aliyun_import.cloud.config import from_environment
         from aliyun_import.cloud.connect import connect
 
+        if config is None:
+            _refuse_ineffective_endpoint_type()
         config = config or from_environment(**asdict(cloud), command_options=_repeated())
         try:
             with connect(config, on_event=renderer.emit) as client:
@@ -79,6 +81,16 @@ def given_options() -> list[click.Parameter]:
     context = click.get_current_context()
     on_command_line = click.core.ParameterSource.COMMANDLINE
     return [one for one in context.command.params if context.get_parameter_source(str(one.name)) is on_command_line]
+
+
+def _refuse_ineffective_endpoint_type() -> None:
+    """Raise click.UsageError for --oss-endpoint-type with an option that is the endpoint, both on the command line."""
+    given = {one.name: one.opts[0] for one in given_options()}
+    replacement = given.get("oss_endpoint") or given.get("endpoint_url")
+    if "oss_endpoint_type" in given and replacement:
+        raise click.UsageError(
+            f"--oss-endpoint-type has no effect with {replacement}, which is the endpoint. Leave one of them out."
+        )
 
 
 def _repeated() -> tuple[str, ...]:

@@ -23,7 +23,7 @@ def refuse_ineffective(disks: Sequence[str]) -> None:
     other pushes, so that their values are ignored where they have no effect.
     """
     given = {str(one.name): one.opts[0] for one in given_options()}
-    for option, reason in (*_of_disks(disks, given), *_of_waiting_and_endpoint(given)):
+    for option, reason in (*_of_disks(disks, given), *_of_waiting(given)):
         raise click.UsageError(f"{option} has no effect {reason}")
 
 
@@ -51,15 +51,7 @@ def _of_disks(disks: Sequence[str], given: Mapping[str, str]) -> Iterator[tuple[
                 yield given[name], reason
 
 
-def _of_waiting_and_endpoint(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _of_waiting(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     if "wait" in given:
-        for name in _AFTER_START:
-            if name in given:
-                yield (
-                    given[name],
-                    "with --no-wait: the command exits when the import has started. Leave one of them out.",
-                )
-    if "oss_endpoint_type" in given:
-        for name in ("oss_endpoint", "endpoint_url"):
-            if name in given:
-                yield given["oss_endpoint_type"], f"with {given[name]}, which is the endpoint. Leave one of them out."
+        reason = "with --no-wait: the command exits when the import has started. Leave one of them out."
+        yield from ((given[name], reason) for name in _AFTER_START if name in given)

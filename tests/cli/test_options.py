@@ -148,8 +148,6 @@ def test_an_invalid_value_of_a_data_disk_is_refused(text: str) -> None:
         ["d.raw", "--no-wait", "--timeout", "1h"],
         ["d.raw", "--no-wait", "--cancel-on-interrupt"],
         ["d.raw", "--no-wait", "--keep-object", "--keep-last", "1"],
-        ["d.raw", "--oss-endpoint", "https://disks.example.com", "--oss-endpoint-type", "internal"],
-        ["d.raw", "--endpoint-url", "http://127.0.0.1:9", "--oss-endpoint-type", "internal"],
     ],
 )
 def test_an_option_without_effect_is_refused(options: list[str]) -> None:
@@ -158,6 +156,24 @@ def test_an_option_without_effect_is_refused(options: list[str]) -> None:
     assert ran.exit_code == 2, ran.output
     assert "has no effect with" in ran.output
     assert any(word in ran.output for word in options if word.startswith("--"))
+
+
+@each_row(
+    "options",
+    [
+        ["cleanup", "--force"],
+        *(
+            [*command, *endpoint, "--oss-endpoint-type", "internal"]
+            for command in (["push", "d.raw"], ["cleanup"], ["doctor"])
+            for endpoint in (["--oss-endpoint", "https://a.example"], ["--endpoint-url", "http://127.0.0.1:9"])
+        ),
+    ],
+)
+def test_an_option_without_effect_is_refused_by_each_command(options: list[str]) -> None:
+    """An endpoint has no type, and --force is for --remove."""
+    ran = click.testing.CliRunner().invoke(app, [*options, "--region", "cn-hangzhou"])
+    assert ran.exit_code == 2, ran.output
+    assert "has no effect with" in ran.output + str(ran.exception)
 
 
 @each_row("options", [[OBJECT, "--data-disk", "d.raw", *option] for option in UPLOAD if option not in SYSTEM_UPLOAD])

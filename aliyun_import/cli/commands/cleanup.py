@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aliyun_import.cli.context import command_context
+from aliyun_import.cli.context import command_context, given_options
 from aliyun_import.cli.params import CloudOptions, Command, OutputOptions, cloud_options, option, output_options, panel
 from aliyun_import.model.objects import object_url
 
@@ -83,6 +83,8 @@ def cleanup(
     from aliyun_import import api
     from aliyun_import.cli.render.result import Outcome
 
+    if not patterns and "force" in {one.name for one in given_options()}:
+        raise click.UsageError("--force has no effect without --remove: nothing is removed. Pass --remove as well.")
     with command_context(cloud, output) as context:
         result = api.cleanup(
             context.client,
