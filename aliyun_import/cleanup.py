@@ -8,7 +8,6 @@ All objects below the staging prefix were made by this tool. Elsewhere, where --
 has the tag of a push. An unfinished upload there may belong to another program; it is listed.
 """
 
-import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,8 +23,7 @@ from aliyun_import.services import ObjectStore
 from aliyun_import.upload.complete import TAG_NAME
 from aliyun_import.upload.manifest import SUFFIX
 from aliyun_import.upload.removal import remove_object
-
-_ZEROS = re.compile(r"(^|/)zeros-[0-9a-f]{12}-\d+$")
+from aliyun_import.upload.zero_object import ZERO_KEY
 
 
 class LeftoverKind(StrEnum):
@@ -236,4 +234,4 @@ def remove_leftover(store: ObjectStore, leftover: Leftover) -> None:
 def _kind(key: str) -> LeftoverKind:
     if key.endswith(SUFFIX):
         return LeftoverKind.MANIFEST
-    return LeftoverKind.ZEROS if _ZEROS.search(key) else LeftoverKind.OBJECT
+    return LeftoverKind.ZEROS if ZERO_KEY.search(key) else LeftoverKind.OBJECT

@@ -27,11 +27,10 @@ from aliyun_import.upload.plan import PartKind, PlannedPart, UploadPlan
 from aliyun_import.upload.session import UploadRecord
 from aliyun_import.upload.threads import thread_pool
 from aliyun_import.upload.transfer.parts import DonePart, PartSplitter
+from aliyun_import.upload.zero_object import DIGEST_CHARS
 
 # Unfinished uploads of one key to examine. A lost response can leave more than one.
 CANDIDATES = 3
-# Characters of the content's digest in a key: 48 bits, so that two disks of one name do not collide by accident.
-DIGEST_CHARS = 12
 # Builds that differ only outside the sample have the same digest; their keys are numbered up to this.
 NAMES = 100
 

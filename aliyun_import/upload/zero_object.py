@@ -8,6 +8,7 @@ zero objects that remain.
 """
 
 import contextlib
+import re
 import secrets
 import threading
 from collections.abc import Callable, Iterable
@@ -30,8 +31,10 @@ from aliyun_import.upload.transfer.scheduler import COPIES, too_many_zeros
 
 # The server does the work of a copy; this number in parallel is below every published limit of requests.
 COPIES_IN_PARALLEL = 8
-# 48 bits, so that two pushes do not collide by accident.
+# Characters of a digest or of random bits in a key: 48 bits, so that two disks or pushes do not collide by accident.
 DIGEST_CHARS = 12
+# Form of the key of a zero object: the stem of `zero_stem` or `shared_zero_stem`, and the size in bytes.
+ZERO_KEY = re.compile(rf"(^|/)zeros-[0-9a-f]{{{DIGEST_CHARS}}}-\d+$")
 # How often a zero object that disappears during the push is created again; each time costs 1 MiB.
 RENEWALS = 3
 

@@ -210,7 +210,7 @@ def test_the_reason_of_a_panic_is_its_first_line() -> None:
 
 
 def test_a_scripted_console_is_named_in_the_reason() -> None:
-    """Such a verdict says nothing about the image."""
+    """Such a verdict is no evidence about the image."""
     line = "aliyun-import sandbox: scripted console, no guest ran and the image was not started (no QEMU)."
     assert judge(f"{line}\n{consoles.DEBIAN}").reason.endswith(line)
     assert "sandbox" not in judge(consoles.DEBIAN).reason

@@ -244,7 +244,7 @@ def test_all_findings_come_at_once() -> None:
 
 
 def test_every_finding_is_as_its_check_declares() -> None:
-    """--skip-check knows the id of everything that can be found."""
+    """--skip-check accepts the id of every finding."""
     fields: dict[str, Any] = {
         "region": "cn-nowhere", "name": "1", "description": "x", "tags": {"aliyun": "acs:", "A": "", "a": ""},
         "architecture": Architecture.ARM64, "boot_mode": BootMode.BIOS, "platform": "Nix", "license_type": "x",

@@ -118,7 +118,7 @@ def test_a_read_error_has_the_offset_and_exit_code_3(tmp_path: Path) -> None:
 
 
 def test_an_error_of_a_converted_disk_has_its_source_too(tmp_path: Path) -> None:
-    """The user knows the source, and the remedy is about the converted file."""
+    """The message names the file that the user gave, and the remedy is about the converted file."""
     path, source = write(tmp_path / "converted.raw", b"x" * 10_000), tmp_path / "disk.vmdk"
     with open_disk(path, name=source) as disk:
         os.truncate(path, 6_000)
