@@ -18,14 +18,16 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from aliyun_import.disk.fingerprint import Comparison, Fingerprint
 from aliyun_import.errors import AccessError, RefusedError
 from aliyun_import.events import Noted, Warned
 from aliyun_import.limits import GIB, MAX_DISK_GIB, MIB
-from aliyun_import.model.objects import object_url
+from aliyun_import.model.objects import UploadedObject, object_url
+from aliyun_import.upload.complete import TAG_NAME, changed_while_sent, crc64_of_source
 from aliyun_import.upload.context import UploadContext
 from aliyun_import.upload.plan import BaseObject
 from aliyun_import.upload.resume import key_pattern
-from aliyun_import.upload.zero_scan import DIGEST_BYTES, MAX_BLOCK_BYTES, MIN_BLOCK_BYTES, BlockDigests
+from aliyun_import.upload.zero_scan import DIGEST_BYTES, MAX_BLOCK_BYTES, MIN_BLOCK_BYTES, BlockDigests, scan_zeros
 
 SCHEMA = 1
 SUFFIX = ".manifest"
@@ -204,6 +206,42 @@ def _read_base(context: UploadContext, key: str, *, sha256: str | None) -> Base 
     if existing.crc64 not in (None, manifest.crc64):
         return "The object's CRC-64 differs from that in its manifest."
     return Base(object=BaseObject(key=key, etag=existing.etag), manifest=manifest)
+
+
+def write_manifest(
+    context: UploadContext, uploaded: UploadedObject, *, fingerprint: Fingerprint, digests: BlockDigests | None
+) -> str:
+    """Write the manifest of an object, and return its SHA-256. Raises DiskChanged if the disk is no longer the object.
+
+    `fingerprint` is that of the disk before the upload, `digests` those of its scan, if there are any.
+    """
+    present = _digests_of(context, uploaded, fingerprint, digests or _scan_digests(context))
+    content = encode_manifest(Manifest(digests=present, crc64=uploaded.crc64, etag=uploaded.etag))
+    # The tag marks it as ours, also outside the staging prefix.
+    context.store.put(uploaded.key + SUFFIX, content, metadata={TAG_NAME: "manifest"})
+    return hashlib.sha256(content).hexdigest()
+
+
+def _digests_of(
+    context: UploadContext, uploaded: UploadedObject, fingerprint: Fingerprint, digests: BlockDigests
+) -> BlockDigests:
+    """Return the digests of the object's content. Raises DiskChanged if the disk has changed.
+
+    If the fingerprint can't decide, the digests are made after the object, and the CRC-64 of the disk is compared
+    after that.
+    """
+    if context.source.fingerprint().comparison(fingerprint) is Comparison.SAME:
+        return digests
+    digests = _scan_digests(context)
+    if crc64_of_source(context) != uploaded.crc64:
+        raise changed_while_sent(context, "Its content differs from the object.")
+    return digests
+
+
+def _scan_digests(context: UploadContext) -> BlockDigests:
+    digests = scan_zeros(context.source, context, with_digests=True).digests
+    assert digests is not None  # noqa: S101 -- a scan with digests has them
+    return digests
 
 
 def _runs(index: "array[int]") -> Iterator[tuple[int, int]]:

@@ -5,7 +5,6 @@ open · choose the key · does the object exist? · find the base · scan · pla
 """
 
 import contextlib
-import hashlib
 import math
 import secrets
 
@@ -17,9 +16,9 @@ from aliyun_import.events import Event, Noted, ObjectReady, UploadPlanned, Uploa
 from aliyun_import.journal import Journal
 from aliyun_import.model.objects import RemoteObject, UploadedObject
 from aliyun_import.services import ObjectStore
-from aliyun_import.upload.complete import TAG_NAME, changed_while_sent, crc64_of_disk, crc64_of_source
+from aliyun_import.upload.complete import TAG_NAME, crc64_of_disk
 from aliyun_import.upload.context import TransferOptions, UploadContext, UploadRequest
-from aliyun_import.upload.manifest import SUFFIX, Manifest, encode_manifest, find_base
+from aliyun_import.upload.manifest import SUFFIX, find_base, write_manifest
 from aliyun_import.upload.plan import PartKind, Preview, UploadPlan, max_zeros_sent, plan_upload, without_copies
 from aliyun_import.upload.resume import FoundUpload, Target, candidate_keys, choose_target, find_upload
 from aliyun_import.upload.session import SessionLog, UploadRecord, UploadSession
@@ -333,15 +332,11 @@ class _Upload:
 
     def _write_manifest(self, uploaded: UploadedObject, *, fresh: bool) -> None:
         """Write the manifest. A failure is only a warning, because the object exists and is proven."""
-        key = uploaded.key + SUFFIX
         try:
-            if not fresh and self._store.head(key) is not None:
+            if not fresh and self._store.head(uploaded.key + SUFFIX) is not None:
                 return
-            digests = self._digests_of(uploaded)
-            content = encode_manifest(Manifest(digests=digests, crc64=uploaded.crc64, etag=uploaded.etag))
-            # The tag marks it as ours, also outside the staging prefix.
-            self._store.put(key, content, metadata={TAG_NAME: "manifest"})
-            self._log.manifest_written(uploaded.key, sha256=hashlib.sha256(content).hexdigest())
+            sha256 = write_manifest(self._context, uploaded, fingerprint=self._fingerprint, digests=self._digests)
+            self._log.manifest_written(uploaded.key, sha256=sha256)
         except AliyunImportError as error:
             self._context.emit(
                 Warned(
@@ -350,26 +345,6 @@ class _Upload:
                     remedy="Push again with --keep-object to write it; the disk is not sent again.",
                 )
             )
-
-    def _digests_of(self, uploaded: UploadedObject) -> BlockDigests:
-        """Return the digests of the object's content. Raises DiskChanged if the disk has changed.
-
-        If the fingerprint can't decide, the digests are made after the object, and the CRC-64 of the disk is compared
-        after that.
-        """
-        context = self._context
-        digests = self._digests or self._scan_digests()
-        if context.source.fingerprint().comparison(self._fingerprint) is Comparison.SAME:
-            return digests
-        digests = self._scan_digests()
-        if crc64_of_source(context) != uploaded.crc64:
-            raise changed_while_sent(context, "Its content differs from the object.")
-        return digests
-
-    def _scan_digests(self) -> BlockDigests:
-        digests = scan_zeros(self._context.source, self._context, with_digests=True).digests
-        assert digests is not None  # noqa: S101 -- a scan with digests has them
-        return digests
 
     def _emit_plan(self, plan: UploadPlan) -> None:
         plan = in_pieces(plan, max_bytes=piece_bytes_for(self._options.limit_rate_bytes_s))
