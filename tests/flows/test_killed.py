@@ -47,6 +47,8 @@ class KilledPushes:
             sandbox.url,
             "--region",
             "cn-hangzhou",
+            "--name",
+            "disk",
             "--state-dir",
             str(state),
         ]
