@@ -74,13 +74,18 @@ class Commands:
         """Return the environment of a command; see `command_environment`."""
         return command_environment(self.home, self.sandbox, **changes)
 
-    def run(self, *arguments: str | Path, environment: Mapping[str, str | None] | None = None) -> Ran:
+    def run(
+        self,
+        *arguments: str | Path,
+        environment: Mapping[str, str | None] | None = None,
+        clock_url: str | None = None,
+    ) -> Ran:
         """Run a command in a process forked from one that has imported the tool, and wait for its end.
 
-        Its waits advance the clock of the sandbox in its environment. The sandbox of --sandbox runs in real time:
-        without real waits the command would poll it without a pause.
+        Its waits advance the clock of the sandbox at `clock_url`, or of that in its environment. The sandbox of
+        --sandbox runs in real time: without real waits the command would poll it without a pause.
         """
-        clock_url = self.environment(**(environment or {})).get("ALIYUN_IMPORT_ENDPOINT_URL")
+        clock_url = clock_url or self.environment(**(environment or {})).get("ALIYUN_IMPORT_ENDPOINT_URL")
         forked = self.start(*arguments, environment=environment, clock_url=clock_url)
         return Ran(*forked.communicate(limit_s=LIMIT_S))
 

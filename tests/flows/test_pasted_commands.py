@@ -31,7 +31,7 @@ class Shell:
     def run(self, *arguments: str | Path) -> Ran:
         """Run a command without the variables of the sandbox."""
         removed = dict.fromkeys(self.sandbox.environment())
-        return self.commands.run(*arguments, environment=removed)
+        return self.commands.run(*arguments, environment=removed, clock_url=self.sandbox.url)
 
     def push(self, disk: Path, *options: str) -> Ran:
         """Push with the options of the services and of the state directory."""
